@@ -1,0 +1,1 @@
+"""HTTP: publish, transfers, admin sync, reads and health; and the console."""

@@ -1,0 +1,1 @@
+"""The `laurels` command."""

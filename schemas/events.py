@@ -1,0 +1,138 @@
+"""The facts upstream services publish, as frozen, versioned structs.
+
+A struct here is a fact that has already been checked: `schemas.parse` is the only way from bytes to one of them.
+Limits are written once, as annotations, so that the decoder, the JSON Schemas and the AsyncAPI document agree.
+"""
+
+from datetime import datetime
+from typing import Annotated, Final, Literal
+
+from msgspec import Meta, Struct
+
+MAX_ID: Final = 2**63 - 1
+MAX_EVENT_BYTES: Final = 65_536
+MAX_DEPTH: Final = 32
+
+Id = Annotated[int, Meta(ge=1, le=MAX_ID)]
+Revision = Annotated[int, Meta(ge=1, le=32_767)]
+Headcount = Annotated[int, Meta(ge=1, le=100_000)]
+Hours = Annotated[int, Meta(ge=0, le=1_000)]
+Change = Annotated[int, Meta(ge=-10_000, le=10_000)]
+Name = Annotated[str, Meta(min_length=1, max_length=128)]
+SkillName = Annotated[str, Meta(pattern=r"\A[a-z][a-z0-9_]{0,39}\Z")]
+
+TournamentStatus = Literal["final", "withdrawn"]
+AttendanceStatus = Literal["present", "late", "absent", "excused", "withdrawn"]
+
+
+class Skill(Struct, frozen=True):
+    """A skill that a result or a session exercised, and how well, where the publisher measured it."""
+
+    name: SkillName
+    performance: Annotated[float, Meta(ge=0, le=100)] | None = None
+
+
+Skills = Annotated[tuple[Skill, ...], Meta(max_length=32)]
+
+
+class TournamentResult(Struct, frozen=True, kw_only=True):
+    """One user's result in one tournament, or its withdrawal."""
+
+    event_id: Name
+    user_id: Id
+    tournament_id: Id
+    revision: Revision = 1
+    status: TournamentStatus
+    placement: Headcount | None = None
+    participants: Headcount | None = None
+    specialization: str = "PLAYER"
+    skills: Skills = ()
+    occurred_at: datetime
+
+
+class SessionAttendance(Struct, frozen=True, kw_only=True):
+    """One user's presence in one training session, or its withdrawal."""
+
+    event_id: Name
+    user_id: Id
+    session_id: Id
+    revision: Revision = 1
+    status: AttendanceStatus
+    specialization: str = "PLAYER"
+    minutes: Annotated[int, Meta(ge=0, le=1_440)] = 0
+    theory_hours: Hours = 0
+    practice_hours: Hours = 0
+    skills: Skills = ()
+    occurred_at: datetime
+
+
+class LevelCommand(Struct, frozen=True, kw_only=True):
+    """Somebody's order to move a user's level, XP, sessions or hours in one specialization."""
+
+    command_id: Name
+    user_id: Id
+    specialization: str = "PLAYER"
+    new_level: Annotated[int, Meta(ge=-(2**63), le=MAX_ID)] | None = None
+    xp_change: Annotated[int, Meta(ge=-1_000_000_000, le=1_000_000_000)] = 0
+    sessions_change: Change = 0
+    theory_hours_change: Change = 0
+    practice_hours_change: Change = 0
+    advanced_by: Id | None = None
+    reason: Annotated[str, Meta(max_length=500)] = ""
+    occurred_at: datetime
+
+
+class CreditTransfer(Struct, frozen=True, kw_only=True):
+    """A user's order to give credits to another."""
+
+    idempotency_key: Annotated[str, Meta(pattern=r"\A[\x21-\x7e]{1,128}\Z")]
+    sender_id: Id
+    receiver_id: Id
+    amount: Annotated[int, Meta(ge=1, le=1_000_000_000)]
+    memo: Annotated[str, Meta(max_length=280)] = ""
+    occurred_at: datetime
+
+
+class TournamentRoster(Struct, frozen=True, kw_only=True):
+    """Who took part in a finished tournament: what its results must add up to."""
+
+    tournament_id: Id
+    participants: Annotated[int, Meta(ge=0, le=100_000)]
+    user_ids: tuple[Id, ...] | None = None
+    finalized_at: datetime
+
+
+SourceEvent = TournamentResult | SessionAttendance
+Event = TournamentResult | SessionAttendance | LevelCommand | CreditTransfer | TournamentRoster
+
+TOURNAMENT_RESULTS: Final = "tournament-results"
+SESSION_ATTENDANCE: Final = "session-attendance"
+LEVEL_COMMANDS: Final = "level-commands"
+CREDIT_TRANSFERS: Final = "credit-transfers"
+TOURNAMENT_ROSTERS: Final = "tournament-rosters"
+REWARD_ENTRIES: Final = "reward-entries"
+REWARD_ALERTS: Final = "reward-alerts"
+
+EVENT_TOPICS: Final[dict[str, type[Event]]] = {
+    TOURNAMENT_RESULTS: TournamentResult,
+    SESSION_ATTENDANCE: SessionAttendance,
+    LEVEL_COMMANDS: LevelCommand,
+    CREDIT_TRANSFERS: CreditTransfer,
+    TOURNAMENT_ROSTERS: TournamentRoster,
+}
+
+
+def dead_letter_topic(topic: str) -> str:
+    """Where the dead letters of `topic` are published."""
+    return f"{topic}.dlq"
+
+
+def event_subject(event: Event) -> int:
+    """The id that keys the event on its topic: the user, the sender, or for rosters the tournament."""
+    match event:
+        case TournamentResult() | SessionAttendance() | LevelCommand():
+            return event.user_id
+        case CreditTransfer():
+            return event.sender_id
+        case TournamentRoster():
+            return event.tournament_id

@@ -1,0 +1,34 @@
+"""The one place that makes idempotency keys: `{source_type}_{source_id}_{operation}_{user_id}`.
+
+Every key comes from what the event is about, never from where or when it was read, so that a redelivery, a replay and a
+restored database all arrive at the same one. A correction appends `_r{revision}`.
+"""
+
+from typing import Literal
+
+SourceType = Literal["tournament", "session", "command", "transfer", "enrollment"]
+Operation = Literal[
+    "result", "presence", "level", "transfer", "reward", "xp", "attendance", "attendance_bonus", "debit", "credit",
+    "payment", "refund",
+]  # fmt: skip
+
+
+def make_key(
+    source_type: SourceType,
+    source_id: int | str,
+    operation: Operation,
+    user_id: int,
+    *,
+    revision: int | None = None,
+    reversal: bool = False,
+) -> str:
+    """The key of one operation on one source for one user; `revision` only for corrections."""
+    key = f"{source_type}_{source_id}_{operation}_{user_id}"
+    if revision is not None:
+        key = f"{key}_r{revision}_reversal" if reversal else f"{key}_r{revision}"
+    return key
+
+
+def transfer_source(sender_id: int, idempotency_key: str) -> str:
+    """The source id of a transfer: its key is only unique within its sender."""
+    return f"{sender_id}-{idempotency_key}"

@@ -1,0 +1,1 @@
+"""All SQL: tables, the ledger transaction, coupling, transfers, positions, dead letters."""

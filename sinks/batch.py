@@ -1,0 +1,71 @@
+"""What the pipeline hands to the ledger: deliveries in order, and the stretch of each partition that they cover."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from schemas.events import Event
+from schemas.rewards import Refused
+
+Origin = Literal["event", "http", "cli", "replay"]
+
+
+@dataclass(frozen=True, slots=True)
+class Coordinates:
+    """Where in which log a record stands. `log_id` is `{cluster id}/{topic id}`."""
+
+    topic: str
+    partition: int
+    offset: int
+    log_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """One record as it was read: what it says, and, for a dead letter, what it was.
+
+    `coordinates` is None for a command that never was on a topic (HTTP, CLI): it is published through the outbox.
+    """
+
+    parsed: Event | Refused
+    coordinates: Coordinates | None
+    payload_hash: bytes = b""
+    key: bytes | None = None
+    value: bytes | None = None
+    headers: Sequence[tuple[str, bytes]] = ()
+    timestamp_ms: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """A stretch of a partition, `from_offset` up to but not including `next_offset`, read by `owner` in `epoch`.
+
+    `end_offset` is the log's end as last seen. A stretch may hold fewer records than offsets (transaction markers,
+    aborted and compacted records), and none at all when an idle position follows the consumer past such offsets.
+    """
+
+    topic: str
+    partition: int
+    epoch: int
+    from_offset: int
+    next_offset: int
+    end_offset: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Deliveries in the order to apply them, and the claims they come with (none for HTTP, CLI and replay)."""
+
+    deliveries: Sequence[Delivery]
+    claims: Sequence[Claim] = ()
+    origin: Origin = "event"
+
+
+@dataclass(frozen=True, slots=True)
+class Recorded:
+    """How a batch came out, by count."""
+
+    recorded: int = 0
+    duplicates: int = 0
+    stale: int = 0
+    dead_letters: int = 0
