@@ -453,6 +453,8 @@ outbox = Table(
     _time("recorded_at", now=True),
     PrimaryKeyConstraint("id", name="pk_outbox"),
     CheckConstraint("message_count > 0", name="ck_outbox_message_count"),
+    # Every row is read once and deleted: vacuum after a fixed number of them, or the relay reads past the dead.
+    postgresql_with={"autovacuum_vacuum_scale_factor": 0, "autovacuum_vacuum_threshold": 2000},
 )
 
 rulesets = Table(
@@ -488,6 +490,20 @@ reward_alerts = Table(
     CheckConstraint("severity IN ('critical', 'warning', 'info')", name="ck_reward_alerts_severity"),
     CheckConstraint("status IN ('firing', 'resolved')", name="ck_reward_alerts_status"),
     Index("ix_reward_alerts_firing", "kind", postgresql_where=text("status = 'firing'")),
+)
+
+alert_silences = Table(
+    "alert_silences",
+    metadata,
+    _id(),
+    Column("kind", String(50)),
+    Column("subject", Text),
+    Column("reason", Text, nullable=False),
+    Column("created_by", Text, nullable=False),
+    _time("created_at", now=True),
+    _time("expires_at"),
+    PrimaryKeyConstraint("id", name="pk_alert_silences"),
+    CheckConstraint("expires_at > created_at", name="ck_alert_silences_expires"),
 )
 
 audit_log = Table(
