@@ -485,6 +485,8 @@ reward_alerts = Table(
     _time("last_seen", now=True),
     _time("notified_at", nullable=True),
     _time("resolved_at", nullable=True),
+    _count("flaps", Integer),
+    _time("holds_since", nullable=True),
     Column("acknowledged_by", Text),
     PrimaryKeyConstraint("fingerprint", name="pk_reward_alerts"),
     CheckConstraint("severity IN ('critical', 'warning', 'info')", name="ck_reward_alerts_severity"),
