@@ -4,7 +4,7 @@ A struct here is a fact that has already been checked: `schemas.parse` is the on
 Limits are written once, as annotations, so that the decoder, the JSON Schemas and the AsyncAPI document agree.
 """
 
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Annotated, Final, Literal
 
 from msgspec import Meta, Struct
@@ -12,6 +12,7 @@ from msgspec import Meta, Struct
 MAX_ID: Final = 2**63 - 1
 MAX_EVENT_BYTES: Final = 65_536
 MAX_DEPTH: Final = 32
+EARLIEST: Final = datetime(2000, 1, 1, tzinfo=UTC)
 
 Id = Annotated[int, Meta(ge=1, le=MAX_ID)]
 Revision = Annotated[int, Meta(ge=1, le=32_767)]
@@ -20,6 +21,8 @@ Hours = Annotated[int, Meta(ge=0, le=1_000)]
 Change = Annotated[int, Meta(ge=-10_000, le=10_000)]
 Name = Annotated[str, Meta(min_length=1, max_length=128)]
 SkillName = Annotated[str, Meta(pattern=r"\A[a-z][a-z0-9_]{0,39}\Z")]
+Instant = Annotated[datetime, Meta(tz=True)]
+"""A moment, always in UTC once it is parsed; `EARLIEST` or later."""
 
 TournamentStatus = Literal["final", "withdrawn"]
 AttendanceStatus = Literal["present", "late", "absent", "excused", "withdrawn"]
@@ -47,7 +50,7 @@ class TournamentResult(Struct, frozen=True, kw_only=True):
     participants: Headcount | None = None
     specialization: str = "PLAYER"
     skills: Skills = ()
-    occurred_at: datetime
+    occurred_at: Instant
 
 
 class SessionAttendance(Struct, frozen=True, kw_only=True):
@@ -63,7 +66,7 @@ class SessionAttendance(Struct, frozen=True, kw_only=True):
     theory_hours: Hours = 0
     practice_hours: Hours = 0
     skills: Skills = ()
-    occurred_at: datetime
+    occurred_at: Instant
 
 
 class LevelCommand(Struct, frozen=True, kw_only=True):
@@ -79,7 +82,7 @@ class LevelCommand(Struct, frozen=True, kw_only=True):
     practice_hours_change: Change = 0
     advanced_by: Id | None = None
     reason: Annotated[str, Meta(max_length=500)] = ""
-    occurred_at: datetime
+    occurred_at: Instant
 
 
 class CreditTransfer(Struct, frozen=True, kw_only=True):
@@ -90,7 +93,7 @@ class CreditTransfer(Struct, frozen=True, kw_only=True):
     receiver_id: Id
     amount: Annotated[int, Meta(ge=1, le=1_000_000_000)]
     memo: Annotated[str, Meta(max_length=280)] = ""
-    occurred_at: datetime
+    occurred_at: Instant
 
 
 class TournamentRoster(Struct, frozen=True, kw_only=True):
@@ -99,7 +102,7 @@ class TournamentRoster(Struct, frozen=True, kw_only=True):
     tournament_id: Id
     participants: Annotated[int, Meta(ge=0, le=100_000)]
     user_ids: tuple[Id, ...] | None = None
-    finalized_at: datetime
+    finalized_at: Instant
 
 
 SourceEvent = TournamentResult | SessionAttendance
@@ -136,3 +139,8 @@ def event_subject(event: Event) -> int:
             return event.sender_id
         case TournamentRoster():
             return event.tournament_id
+
+
+def event_time(event: Event) -> datetime:
+    """When the fact happened: `occurred_at`, for rosters `finalized_at`."""
+    return event.finalized_at if isinstance(event, TournamentRoster) else event.occurred_at
