@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Literal, NamedTuple
 
-from msgspec import Struct, field
+from msgspec import Struct, field, structs
 
 from schemas.events import Skill
 
@@ -220,3 +220,7 @@ class UserState(Struct):
                     known.pop(point, None)
                 else:
                     known[point] = result
+
+    def remember(self, base_key: str, payload_hash: bytes) -> None:
+        """Take over the payload that an adopted source's first event brought."""
+        self.sources[base_key] = structs.replace(self.sources[base_key], payload_hash=payload_hash)

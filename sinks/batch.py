@@ -5,7 +5,8 @@ from dataclasses import dataclass
 from typing import Literal
 
 from schemas.events import Event
-from schemas.rewards import Refused
+from schemas.rewards import Decision, Refused
+from sinks.outbox import OutboxMessage
 
 Origin = Literal["event", "http", "cli", "replay"]
 
@@ -24,7 +25,8 @@ class Coordinates:
 class Delivery:
     """One record as it was read: what it says, and, for a dead letter, what it was.
 
-    `coordinates` is None for a command that never was on a topic (HTTP, CLI): it is published through the outbox.
+    `coordinates` is None for what never was on a topic (HTTP, CLI); `publication` is then the message by which it gets
+    to its own topic once it is decided.
     """
 
     parsed: Event | Refused
@@ -34,6 +36,7 @@ class Delivery:
     value: bytes | None = None
     headers: Sequence[tuple[str, bytes]] = ()
     timestamp_ms: int | None = None
+    publication: OutboxMessage | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,9 +66,19 @@ class Batch:
 
 @dataclass(frozen=True, slots=True)
 class Recorded:
-    """How a batch came out, by count."""
+    """How a batch came out: by count, and delivery by delivery (None for rosters, which decide no reward)."""
 
     recorded: int = 0
     duplicates: int = 0
     stale: int = 0
     dead_letters: int = 0
+    decisions: Sequence[Decision | None] = ()
+
+    def __add__(self, other: "Recorded") -> "Recorded":
+        return Recorded(
+            recorded=self.recorded + other.recorded,
+            duplicates=self.duplicates + other.duplicates,
+            stale=self.stale + other.stale,
+            dead_letters=self.dead_letters + other.dead_letters,
+            decisions=[*self.decisions, *other.decisions],
+        )

@@ -1,0 +1,274 @@
+"""The rows of one batch: decisions in, lines of COPY and final row values out.
+
+Everything that is append-only becomes a line of COPY at once. Rows that a batch may touch twice (a result and its
+correction) are kept as their last value and written once.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Final, assert_never
+
+import msgspec
+
+from schemas.events import CreditTransfer, LevelCommand, SessionAttendance, TournamentResult, event_subject
+from schemas.messages import GrantNote, RecordedEntry
+from schemas.rewards import Grant, Source
+from sinks.batch import Delivery, Origin
+from sinks.ledger.rules import RewardEvent
+from sinks.outbox import OutboxMessage, recorded_id
+
+_ESCAPES: Final = str.maketrans({"\\": "\\\\", "\t": "\\t", "\n": "\\n", "\r": "\\r"})
+_encode_json = msgspec.json.Encoder().encode
+
+COLUMNS: Final = {
+    "reward_receipts": (
+        'event_key, seq, user_id, corrects, revision, origin, payload_hash, ruleset, topic, log_id, partition, "offset", '
+        '"grant", occurred_at'
+    ),
+    "xp_transactions": (
+        "user_id, transaction_type, amount, balance_after, semester_id, specialization_id, idempotency_key, receipt_seq, "
+        "created_at"
+    ),
+    "credit_transactions": (
+        "user_id, transaction_type, amount, balance_after, semester_id, idempotency_key, receipt_seq, created_at"
+    ),
+    "skill_rewards": "user_id, source_type, source_id, skill_name, points_awarded, receipt_seq, created_at",
+    "credit_transfers": (
+        "sender_id, idempotency_key, receiver_id, amount, memo, status, reason, receipt_seq, occurred_at"
+    ),
+}
+"""The append-only tables in the order they are written, with the columns that the lines below fill."""
+
+
+def text(value: str) -> str:
+    """`value` as COPY's text format has it."""
+    return value.translate(_ESCAPES)
+
+
+@dataclass(slots=True)
+class SourceRow:
+    """The participation or attendance of a source, as the batch leaves it.
+
+    `event` is the last one whose values the row takes; None where withdrawals only changed its status and revision.
+    """
+
+    is_new: bool
+    event: TournamentResult | SessionAttendance | None
+    status: str
+    revision: int
+    after: Source
+
+
+@dataclass(slots=True)
+class BadgeRow:
+    """A badge as the batch leaves it."""
+
+    earned_at: datetime
+    revoked_at: datetime | None = None
+
+
+@dataclass(slots=True, kw_only=True)
+class Progression:
+    """A level change, waiting for its license's id."""
+
+    user_id: int
+    specialization: str
+    from_level: int
+    to_level: int
+    advanced_by: int | None
+    reason: str
+    seq: int
+    at: datetime
+
+
+@dataclass(slots=True)
+class Rows:
+    """All that one batch writes."""
+
+    copies: dict[str, list[str]] = field(default_factory=lambda: {table: [] for table in COLUMNS})
+    xp_deltas: dict[int, int] = field(default_factory=dict)
+    credit_deltas: dict[int, int] = field(default_factory=dict)
+    participations: dict[tuple[int, int], SourceRow] = field(default_factory=dict)
+    attendances: dict[tuple[int, int], SourceRow] = field(default_factory=dict)
+    badges: dict[tuple[int, int, str], BadgeRow] = field(default_factory=dict)
+    progress: set[tuple[int, str]] = field(default_factory=set)
+    licenses: set[tuple[int, str]] = field(default_factory=set)
+    progressions: list[Progression] = field(default_factory=list)
+    remembered: dict[str, bytes] = field(default_factory=dict)
+    messages: list[tuple[int, OutboxMessage]] = field(default_factory=list)
+
+
+def add_grant(
+    rows: Rows,
+    event: RewardEvent,
+    grant: Grant,
+    delivery: Delivery,
+    *,
+    seq: int,
+    origin: Origin,
+    had_row: bool,
+    balances: Iterator[int],
+) -> None:
+    """Add everything that `grant` writes. `balances` runs along its XP, then its credit entries: each one's after."""
+    user_id = event_subject(event)
+    at = event.occurred_at.isoformat()
+    for xp in grant.xp:
+        rows.copies["xp_transactions"].append(
+            f"{user_id}\t{xp.type}\t{xp.amount}\t{next(balances)}\t{_or_null(xp.semester_id)}\t{xp.specialization}\t"
+            f"{text(xp.key)}\t{seq}\t{at}\n"
+        )
+    for credit in grant.credits:
+        rows.copies["credit_transactions"].append(
+            f"{credit.user_id}\t{credit.type}\t{credit.amount}\t{next(balances)}\t{_or_null(credit.semester_id)}\t"
+            f"{text(credit.key)}\t{seq}\t{at}\n"
+        )
+    for skill in grant.skills:
+        rows.copies["skill_rewards"].append(
+            f"{user_id}\t{skill.source_type}\t{skill.source_id}\t{skill.skill}\t{skill.points}\t{seq}\t{at}\n"
+        )
+    _add_source(rows, event, grant, had_row=had_row, seq=seq)
+    rows.progress.update((user_id, specialization) for specialization in grant.progress_after)
+    rows.licenses.update((user_id, specialization) for specialization in grant.licenses_after)
+    for change in grant.level_changes:
+        by, reason = (event.advanced_by, event.reason) if isinstance(event, LevelCommand) else (None, grant.event_key)
+        rows.progressions.append(
+            Progression(
+                user_id=user_id,
+                specialization=change.specialization,
+                from_level=change.from_level,
+                to_level=change.to_level,
+                advanced_by=by,
+                reason=reason,
+                seq=seq,
+                at=event.occurred_at,
+            )
+        )
+    add_receipt(
+        rows, event, grant.event_key, grant.source_after, _note(grant, user_id), delivery, seq, origin, grant.corrects
+    )
+
+
+def add_receipt(  # noqa: PLR0913  a receipt is this wide
+    rows: Rows,
+    event: RewardEvent,
+    event_key: str,
+    source: Source,
+    note: GrantNote,
+    delivery: Delivery,
+    seq: int,
+    origin: Origin,
+    corrects: str | None = None,
+) -> None:
+    """Add the receipt that `event` was decided, and the message that says so."""
+    user_id = event_subject(event)
+    where = delivery.coordinates
+    key = text(event_key)
+    coordinates = (
+        "\\N\t\\N\t\\N\t\\N" if where is None else f"{where.topic}\t{where.log_id}\t{where.partition}\t{where.offset}"
+    )
+    rows.copies["reward_receipts"].append(
+        f"{key}\t{seq}\t{user_id}\t{_or_null(corrects)}\t{source.revision}\t{origin}\t\\\\x{delivery.payload_hash.hex()}\t"
+        f"{_or_null(source.ruleset)}\t{coordinates}\t{text(_encode_json(note).decode())}\t{event.occurred_at.isoformat()}\n"
+    )
+    recorded = RecordedEntry(
+        event_key=event_key,
+        seq=seq,
+        user_id=user_id,
+        revision=source.revision,
+        origin=origin,
+        topic=None if where is None else where.topic,
+        log_id=None if where is None else where.log_id,
+        partition=None if where is None else where.partition,
+        offset=None if where is None else where.offset,
+        occurred_at=event.occurred_at,
+        ruleset=source.ruleset,
+        grant=note,
+    )
+    rows.messages.append(
+        (
+            user_id,
+            OutboxMessage(
+                topic="reward-entries",
+                key=str(user_id),
+                id=recorded_id(event_key),
+                type="laurels.reward.recorded",
+                time=event.occurred_at,
+                value=msgspec.Raw(_encode_json(recorded)),
+            ),
+        )
+    )
+
+
+def _or_null(value: int | str | None) -> int | str:
+    return "\\N" if value is None else value
+
+
+def _note(grant: Grant, user_id: int) -> GrantNote:
+    """The grant as its receipt keeps it: enough to post any of its entries again."""
+    note: GrantNote = {}
+    if grant.xp:
+        note["xp"] = [(entry.type, entry.specialization, entry.amount) for entry in grant.xp]
+    if grant.credits:
+        note["credits"] = [
+            (entry.type, entry.amount) if entry.user_id == user_id else (entry.type, entry.amount, entry.user_id)
+            for entry in grant.credits
+        ]
+    if grant.skills:
+        note["skills"] = [(entry.skill, entry.points) for entry in grant.skills]
+    if grant.badge:
+        note["badge"] = grant.badge
+    if grant.revoked_badges:
+        note["revoked"] = list(grant.revoked_badges)
+    if grant.level_changes:
+        note["levels"] = [(change.specialization, change.from_level, change.to_level) for change in grant.level_changes]
+    if grant.source_after.counted is not None:
+        note["counted"] = msgspec.structs.astuple(grant.source_after.counted)
+    return note
+
+
+def _add_source(rows: Rows, event: RewardEvent, grant: Grant, *, had_row: bool, seq: int) -> None:
+    match event:
+        case TournamentResult():
+            _keep(rows.participations, (event.user_id, event.tournament_id), event, grant, had_row=had_row)
+            _add_badges(rows, event, grant)
+        case SessionAttendance():
+            _keep(rows.attendances, (event.user_id, event.session_id), event, grant, had_row=had_row)
+        case CreditTransfer():
+            status, reason = (
+                ("COMPLETED", "\\N") if grant.transfer == "COMPLETED" else ("REJECTED", "insufficient_funds")
+            )
+            rows.copies["credit_transfers"].append(
+                f"{event.sender_id}\t{text(event.idempotency_key)}\t{event.receiver_id}\t{event.amount}\t"
+                f"{text(event.memo)}\t{status}\t{reason}\t{seq}\t{event.occurred_at.isoformat()}\n"
+            )
+        case LevelCommand():
+            return
+        case _:
+            assert_never(event)
+
+
+def _keep(
+    kept: dict[tuple[int, int], SourceRow],
+    key: tuple[int, int],
+    event: TournamentResult | SessionAttendance,
+    grant: Grant,
+    *,
+    had_row: bool,
+) -> None:
+    row = kept.get(key)
+    only_status = event.status == "withdrawn" and (had_row or row is not None)
+    if row is None:
+        row = kept[key] = SourceRow(not had_row, None, event.status, event.revision, grant.source_after)
+    row.status, row.revision, row.after = event.status, event.revision, grant.source_after
+    if not only_status:
+        row.event = event
+
+
+def _add_badges(rows: Rows, event: TournamentResult, grant: Grant) -> None:
+    if grant.badge is not None:
+        key = (event.user_id, event.tournament_id, grant.badge)
+        rows.badges.setdefault(key, BadgeRow(event.occurred_at)).revoked_at = None
+    for badge in grant.revoked_badges:
+        key = (event.user_id, event.tournament_id, badge)
+        rows.badges.setdefault(key, BadgeRow(event.occurred_at)).revoked_at = event.occurred_at

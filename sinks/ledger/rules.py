@@ -1,0 +1,23 @@
+"""What the ledger needs of the rules, which live above it (`streams.rules`) and are handed in."""
+
+from collections.abc import Iterable
+from typing import Protocol
+
+from schemas.events import CreditTransfer, LevelCommand, SessionAttendance, TournamentResult
+from schemas.rewards import Decision, UserState
+from schemas.ruleset import Ruleset
+
+RewardEvent = TournamentResult | SessionAttendance | LevelCommand | CreditTransfer
+
+
+class Rules(Protocol):
+    """The pure functions that decide."""
+
+    def decide(self, state: UserState, event: RewardEvent, payload_hash: bytes, ruleset: Ruleset) -> Decision:
+        """Decide one event on a user's state, touching neither."""
+
+    def base_key(self, event: RewardEvent) -> str:
+        """The event key of the first receipt of the event's source."""
+
+    def results_needed(self, state: UserState, events: Iterable[TournamentResult]) -> set[str]:
+        """The specializations whose rated results these events of one user need, in the order they come."""

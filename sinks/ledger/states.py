@@ -1,0 +1,220 @@
+"""Loads what the rules read, under row locks in a fixed order: users, then progress, then licenses, ids ascending."""
+
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+import msgspec
+from psycopg2.extensions import cursor as Cursor
+
+from schemas.events import Skill
+from schemas.rewards import Counted, Levels, License, Progress, RatedResult, Rating, RatingPoint, Source, UserState
+
+BONUS_TYPE = "ATTENDANCE_BONUS"
+
+# Users are created before any row is locked, ids ascending: whoever waits here holds no lock on an older row, so two
+# workers that meet the same new users cannot wait for each other in a circle.
+CREATE_USERS = """
+INSERT INTO users (id)
+SELECT id FROM unnest(%s::bigint[]) AS wanted (id)
+WHERE NOT EXISTS (SELECT FROM users WHERE users.id = wanted.id)
+ORDER BY id
+ON CONFLICT DO NOTHING
+"""
+
+LOCK_USERS = """
+SELECT id, xp_balance, credit_balance FROM users WHERE id = ANY(%s::bigint[]) ORDER BY id FOR NO KEY UPDATE
+"""
+
+LOCK_PROGRESS = """
+SELECT id, student_id, specialization_id, current_level, total_xp, completed_sessions, theory_hours_completed,
+       practice_hours_completed, level_adjustment, milestones_paid
+FROM specialization_progress WHERE student_id = ANY(%s::bigint[])
+ORDER BY student_id, specialization_id FOR NO KEY UPDATE
+"""
+
+LOCK_LICENSES = """
+SELECT id, user_id, specialization_type, current_level, max_achieved_level, football_skills, adopted_skills, rated_at,
+       rated_tournament_id
+FROM user_licenses WHERE user_id = ANY(%s::bigint[])
+ORDER BY user_id, specialization_type FOR NO KEY UPDATE
+"""
+
+FETCH_RECEIPTS = """
+SELECT event_key, revision, payload_hash, ruleset, "grant" FROM reward_receipts WHERE event_key = ANY(%s)
+"""
+
+FETCH_CORRECTIONS = """
+SELECT corrects, revision, payload_hash, ruleset, "grant" FROM reward_receipts WHERE corrects = ANY(%s) ORDER BY seq
+"""
+
+FETCH_PARTICIPATION_SPECIALIZATIONS = """
+SELECT user_id, semester_id, specialization_id FROM tournament_participations
+WHERE (user_id, semester_id) IN (SELECT * FROM unnest(%s::bigint[], %s::bigint[]))
+"""
+
+FETCH_ATTENDANCE_SPECIALIZATIONS = """
+SELECT user_id, session_id, specialization_id FROM session_attendances
+WHERE (user_id, session_id) IN (SELECT * FROM unnest(%s::bigint[], %s::bigint[]))
+"""
+
+FETCH_ACTIVE_BADGES = """
+SELECT user_id, semester_id, badge_type FROM tournament_badges
+WHERE (user_id, semester_id) IN (SELECT * FROM unnest(%s::bigint[], %s::bigint[])) AND revoked_at IS NULL
+"""
+
+FETCH_RATED_RESULTS = """
+SELECT user_id, specialization_id, achieved_at, semester_id, placement, participants, skills
+FROM tournament_participations
+WHERE (user_id, specialization_id) IN (SELECT * FROM unnest(%s::bigint[], %s::text[]))
+  AND status = 'final' AND NOT adopted AND skills <> '[]'
+"""
+
+
+@dataclass(slots=True)
+class States:
+    """The states of a batch's users, and the row ids to write them back by."""
+
+    users: dict[int, UserState] = field(default_factory=dict)
+    progress_ids: dict[tuple[int, str], int] = field(default_factory=dict)
+    license_ids: dict[tuple[int, str], int] = field(default_factory=dict)
+
+
+def array(values: Iterable[int]) -> str:
+    """A Postgres integer array literal: much cheaper than adapting every element."""
+    return "{" + ",".join(map(str, values)) + "}"
+
+
+def lock_states(cursor: Cursor, user_ids: Collection[int], *, creating: Collection[int], levels: Levels) -> States:
+    """Create the users in `creating` that are missing, then lock and load what is recorded of `user_ids`."""
+    states = States({user_id: UserState(user_id, levels) for user_id in user_ids})
+    ordered = array(sorted(user_ids))
+    cursor.execute(CREATE_USERS, (array(sorted(creating)),))
+    cursor.execute(LOCK_USERS, (ordered,))
+    for user_id, xp, credits in cursor.fetchall():
+        user = states.users[user_id]
+        user.xp_balance, user.credit_balance = xp, credits
+    cursor.execute(LOCK_PROGRESS, (ordered,))
+    for row_id, user_id, specialization, *values in cursor.fetchall():
+        states.progress_ids[user_id, specialization] = row_id
+        states.users[user_id].progress[specialization] = Progress(*values)
+    cursor.execute(LOCK_LICENSES, (ordered,))
+    for row_id, user_id, specialization, *values in cursor.fetchall():
+        states.license_ids[user_id, specialization] = row_id
+        states.users[user_id].licenses[specialization] = _license(*values)
+    return states
+
+
+def _license(level: int, highest: int, skills: Any, adopted: Any, rated_at: Any, rated_tournament: Any) -> License:
+    return License(
+        level=level,
+        highest_level=highest,
+        skills=_ratings(skills),
+        adopted_skills=_ratings(adopted),
+        rated_to=None if rated_at is None else RatingPoint(rated_at, rated_tournament),
+    )
+
+
+def _ratings(skills: Any) -> dict[str, Rating]:
+    return msgspec.convert(skills, dict[str, Rating]) if skills else {}
+
+
+class Wanted(NamedTuple):
+    """A source that a batch speaks of, and the highest revision of it that the batch brings."""
+
+    user_id: int
+    kind: str
+    source_id: int | str
+    revision: int
+
+
+def fetch_sources(cursor: Cursor, wanted: Mapping[str, Wanted]) -> dict[str, Source]:
+    """What is recorded of each wanted source that has a receipt, by the event key of its first one.
+
+    Receipts are read after the users are locked, and every writer locks them first, so nothing can be recorded in
+    between. What only a correction reads is fetched only where one is on its way.
+    """
+    cursor.execute(FETCH_RECEIPTS, (list(wanted),))
+    histories = {key: [row] for key, *row in cursor.fetchall()}
+    if not histories:
+        return {}
+    cursor.execute(FETCH_CORRECTIONS, (list(histories),))
+    for key, *row in cursor.fetchall():
+        histories[key].append(row)
+    corrected = {key: wanted[key] for key, history in histories.items() if wanted[key].revision > history[-1][0]}
+    specializations = _recorded_specializations(cursor, corrected)
+    badges = _active_badges(cursor, corrected)
+    return {
+        key: _source(history, specializations.get(key), badges.get(key, frozenset()))
+        for key, history in histories.items()
+    }
+
+
+def _source(history: list[list[Any]], specialization: str | None, badges: frozenset[str]) -> Source:
+    xp: dict[str, int] = {}
+    skills: dict[str, int] = {}
+    credits = 0
+    for *_, grant in history:
+        for _type, where, amount in grant.get("xp", ()):
+            xp[where] = xp.get(where, 0) + amount
+        for type_, amount, *_owner in grant.get("credits", ()):
+            credits += 0 if type_.startswith(BONUS_TYPE) else amount
+        for skill, points in grant.get("skills", ()):
+            skills[skill] = skills.get(skill, 0) + points
+    revision, payload_hash, _ruleset, last = history[-1]
+    counted = last.get("counted")
+    return Source(
+        revision=revision,
+        payload_hash=None if payload_hash is None else bytes(payload_hash),
+        ruleset=history[0][2],
+        specialization=specialization,
+        xp_given=xp,
+        credits_given=credits,
+        skills_given=skills,
+        badges=badges,
+        counted=None if counted is None else Counted(*counted),
+    )
+
+
+def _pairs(wanted: Mapping[str, Wanted], kind: str) -> dict[Any, str]:
+    return {(source.user_id, source.source_id): key for key, source in wanted.items() if source.kind == kind}
+
+
+def _recorded_specializations(cursor: Cursor, wanted: Mapping[str, Wanted]) -> dict[str, str]:
+    found: dict[str, str] = {}
+    for kind, query in (
+        ("tournament", FETCH_PARTICIPATION_SPECIALIZATIONS),
+        ("session", FETCH_ATTENDANCE_SPECIALIZATIONS),
+    ):
+        pairs = _pairs(wanted, kind)
+        if pairs:
+            cursor.execute(query, (array(user for user, _ in pairs), array(source for _, source in pairs)))
+            found |= {pairs[user_id, source_id]: name for user_id, source_id, name in cursor.fetchall()}
+    return found
+
+
+def _active_badges(cursor: Cursor, wanted: Mapping[str, Wanted]) -> dict[str, frozenset[str]]:
+    pairs = _pairs(wanted, "tournament")
+    if not pairs:
+        return {}
+    cursor.execute(FETCH_ACTIVE_BADGES, (array(user for user, _ in pairs), array(source for _, source in pairs)))
+    found: dict[str, frozenset[str]] = {}
+    for user_id, source_id, badge in cursor.fetchall():
+        key = pairs[user_id, source_id]
+        found[key] = found.get(key, frozenset()) | {badge}
+    return found
+
+
+def load_results(cursor: Cursor, states: States, wanted: Collection[tuple[int, str]]) -> None:
+    """Give the users in `wanted` the rated results of the specializations named there."""
+    for user_id, specialization in wanted:
+        states.users[user_id].results[specialization] = {}
+    if not wanted:
+        return
+    users, specializations = zip(*wanted, strict=True)
+    cursor.execute(FETCH_RATED_RESULTS, (array(users), list(specializations)))
+    for user_id, specialization, achieved_at, tournament_id, placement, participants, skills in cursor.fetchall():
+        point = RatingPoint(achieved_at, tournament_id)
+        states.users[user_id].results[specialization][point] = RatedResult(
+            placement, participants, msgspec.convert(skills, tuple[Skill, ...])
+        )

@@ -1,0 +1,172 @@
+"""One transaction of the ledger: fence, lock, load, decide, write. It commits nothing and retries nothing."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+
+from psycopg2.extensions import cursor as Cursor
+
+from schemas.events import (
+    CreditTransfer,
+    LevelCommand,
+    SessionAttendance,
+    TournamentResult,
+    TournamentRoster,
+    event_subject,
+)
+from schemas.rewards import Duplicate, Grant, Levels, Refused, Stale, UserState
+from schemas.ruleset import Ruleset
+from sinks import positions
+from sinks.batch import Batch, Delivery, Origin, Recorded
+from sinks.ledger.fold import Folded, Policy, fold
+from sinks.ledger.letters import record_dead_letters
+from sinks.ledger.rosters import record_rosters
+from sinks.ledger.rules import RewardEvent, Rules
+from sinks.ledger.rulesets import fetch_rulesets
+from sinks.ledger.states import States, Wanted, fetch_sources, load_results, lock_states
+from sinks.ledger.writing import write_rows
+from sinks.outbox import OutboxMessage, write_messages
+
+# One sequence for all, without a cache: numbers are taken while the users' locks are held, so that a user's receipts
+# are numbered in the order in which they were decided.
+NUMBER = "SELECT nextval('reward_receipts_seq') FROM generate_series(1, %s)"
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """Who writes: the consumer group and the worker that owns the partitions. HTTP and replay own none."""
+
+    group: str
+    owner: str
+
+
+@dataclass(frozen=True, slots=True)
+class Decided:
+    """What decisions rest on besides the events: the rules, the levels of the database and the active ruleset."""
+
+    rules: Rules
+    levels: Levels
+    ruleset: Ruleset
+
+
+def record_in_transaction(cursor: Cursor, batch: Batch, basis: Decided, identity: Identity) -> Recorded:
+    """Do all that recording `batch` means, within the caller's transaction."""
+    positions.advance(cursor, identity.group, identity.owner, batch.claims)
+    events = [d.parsed for d in batch.deliveries if not isinstance(d.parsed, Refused | TournamentRoster)]
+    if events:
+        states = _load(cursor, batch.deliveries, events, basis)
+        cursor.execute(NUMBER, (len(events),))
+        seqs = iter([number for (number,) in cursor.fetchall()])
+        folded = _fold(cursor, batch, states, basis, seqs)
+        write_rows(cursor, folded.rows, states)
+    else:
+        folded = _fold(cursor, batch, States(), basis, iter(()))
+    rosters = record_rosters(cursor, folded.rosters) if folded.rosters else (0, 0, 0)
+    if folded.refused:
+        record_dead_letters(cursor, folded.refused)
+    if batch.origin in {"http", "cli"}:
+        folded.rows.messages.extend(_publications(batch.deliveries, folded))
+    write_messages(cursor, folded.rows.messages)
+    return _count(folded, rosters)
+
+
+def _load(cursor: Cursor, deliveries: Sequence[Delivery], events: Sequence[RewardEvent], basis: Decided) -> States:
+    users: set[int] = set()
+    for event in events:
+        users.add(event_subject(event))
+        if isinstance(event, CreditTransfer):
+            users.add(event.receiver_id)
+    states = lock_states(cursor, users, creating=_creating(users, deliveries, basis), levels=basis.levels)
+    wanted: dict[str, Wanted] = {}
+    for event in events:
+        key = basis.rules.base_key(event)
+        source = _wanted(event)
+        known = wanted.get(key)
+        if known is None or known.revision < source.revision:
+            wanted[key] = source
+    for key, recorded in fetch_sources(cursor, wanted).items():
+        states.users[wanted[key].user_id].sources[key] = recorded
+    _load_results(cursor, events, states, basis.rules)
+    return states
+
+
+def _creating(users: set[int], deliveries: Sequence[Delivery], basis: Decided) -> set[int]:
+    """The users that recording may create: all but those of whom nothing but refused commands speaks.
+
+    Such a refusal hangs on the command alone where the user is unknown, so it can be foreseen without a lock.
+    """
+    commanded: set[int] = set()
+    creating: set[int] = set()
+    for delivery in deliveries:
+        event = delivery.parsed
+        if isinstance(event, LevelCommand):
+            nobody = UserState(event.user_id, basis.levels)
+            decision = basis.rules.decide(nobody, event, delivery.payload_hash, basis.ruleset)
+            (commanded if isinstance(decision, Refused) else creating).add(event.user_id)
+        elif isinstance(event, TournamentResult | SessionAttendance):
+            creating.add(event.user_id)
+        elif isinstance(event, CreditTransfer):
+            creating.update((event.sender_id, event.receiver_id))
+    return users - (commanded - creating)
+
+
+def _wanted(event: RewardEvent) -> Wanted:
+    match event:
+        case TournamentResult():
+            return Wanted(event.user_id, "tournament", event.tournament_id, event.revision)
+        case SessionAttendance():
+            return Wanted(event.user_id, "session", event.session_id, event.revision)
+        case LevelCommand():
+            return Wanted(event.user_id, "command", event.command_id, 1)
+        case CreditTransfer():
+            return Wanted(event.sender_id, "transfer", event.idempotency_key, 1)
+
+
+def _load_results(cursor: Cursor, events: Iterable[RewardEvent], states: States, rules: Rules) -> None:
+    by_user: dict[int, list[TournamentResult]] = {}
+    for event in events:
+        if isinstance(event, TournamentResult):
+            by_user.setdefault(event.user_id, []).append(event)
+    wanted = [
+        (user_id, specialization)
+        for user_id, results in by_user.items()
+        for specialization in rules.results_needed(states.users[user_id], results)
+    ]
+    load_results(cursor, states, wanted)
+
+
+def _fold(cursor: Cursor, batch: Batch, states: States, basis: Decided, seqs: Iterator[int]) -> Folded:
+    pins = {source.ruleset for user in states.users.values() for source in user.sources.values()}
+    pins -= {None, basis.ruleset.hash}
+    pinned = fetch_rulesets(cursor, {pin for pin in pins if pin is not None}) if pins else {}
+    policy = Policy(basis.ruleset, {**pinned, basis.ruleset.hash: basis.ruleset})
+    return fold(batch.deliveries, states.users, rules=basis.rules, policy=policy, seqs=seqs, origin=batch.origin)
+
+
+def _publications(deliveries: Sequence[Delivery], folded: Folded) -> Iterator[tuple[int, OutboxMessage]]:
+    """What was applied at once also goes to its own topic, so that the log stays the whole truth."""
+    for delivery, decision in zip(deliveries, folded.decisions, strict=True):
+        event = delivery.parsed
+        decided = isinstance(decision, Grant) or (isinstance(decision, Refused) and decision.source_after is not None)
+        if decided and delivery.publication is not None and not isinstance(event, Refused):
+            yield event_subject(event), delivery.publication
+
+
+def _count(folded: Folded, rosters: tuple[int, int, int]) -> Recorded:
+    recorded, duplicates, stale = rosters
+    for decision in folded.decisions:
+        match decision:
+            case Grant():
+                recorded += 1
+            case Duplicate():
+                duplicates += 1
+            case Stale():
+                stale += 1
+            case Refused() | None:
+                pass
+    return Recorded(
+        recorded=recorded,
+        duplicates=duplicates,
+        stale=stale,
+        dead_letters=len(folded.refused),
+        decisions=folded.decisions,
+    )

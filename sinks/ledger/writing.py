@@ -1,0 +1,263 @@
+"""Writes a batch's rows. Called inside the ledger's transaction, with the users' rows locked."""
+
+from collections.abc import Iterable
+from io import StringIO
+from typing import Any
+
+import msgspec
+from psycopg2.extensions import cursor as Cursor
+
+from schemas.events import SessionAttendance, TournamentResult
+from schemas.rewards import License
+from sinks.ledger.rows import COLUMNS, BadgeRow, Rows, SourceRow, text
+from sinks.ledger.states import States, array
+
+UPDATE_BALANCES = """
+UPDATE users SET xp_balance = users.xp_balance + delta.xp, credit_balance = users.credit_balance + delta.credits
+FROM unnest(%s::bigint[], %s::bigint[], %s::bigint[]) AS delta (id, xp, credits)
+WHERE users.id = delta.id
+"""
+
+UPDATE_PROGRESS = """
+UPDATE specialization_progress AS progress
+SET current_level = after.level, total_xp = after.total_xp, completed_sessions = after.sessions,
+    theory_hours_completed = after.theory_hours, practice_hours_completed = after.practice_hours,
+    level_adjustment = after.level_adjustment, milestones_paid = after.milestones_paid, updated_at = now()
+FROM unnest(%s::bigint[], %s::int[], %s::bigint[], %s::bigint[], %s::bigint[], %s::bigint[], %s::bigint[], %s::bigint[])
+     AS after (id, level, total_xp, sessions, theory_hours, practice_hours, level_adjustment, milestones_paid)
+WHERE progress.id = after.id
+"""
+
+COPY_PROGRESS = """
+COPY specialization_progress (student_id, specialization_id, current_level, total_xp, completed_sessions,
+    theory_hours_completed, practice_hours_completed, level_adjustment, milestones_paid) FROM STDIN
+"""
+
+UPDATE_LICENSES = """
+UPDATE user_licenses AS license
+SET current_level = after.level, max_achieved_level = after.highest_level, football_skills = after.skills,
+    rated_at = after.rated_at, rated_tournament_id = after.rated_tournament_id
+FROM jsonb_to_recordset(%s) AS after (id bigint, level int, highest_level int, skills jsonb, rated_at timestamptz,
+    rated_tournament_id bigint)
+WHERE license.id = after.id
+"""
+
+INSERT_LICENSES = """
+INSERT INTO user_licenses (user_id, specialization_type, current_level, max_achieved_level, football_skills, rated_at,
+    rated_tournament_id)
+SELECT user_id, specialization, level, highest_level, skills, rated_at, rated_tournament_id
+FROM jsonb_to_recordset(%s) AS made (user_id bigint, specialization text, level int, highest_level int, skills jsonb,
+    rated_at timestamptz, rated_tournament_id bigint)
+RETURNING id, user_id, specialization_type
+"""
+
+COPY_PROGRESSIONS = """
+COPY license_progressions (user_license_id, from_level, to_level, advanced_by, advancement_reason, receipt_seq,
+    advanced_at) FROM STDIN
+"""
+
+COPY_PARTICIPATIONS = """
+COPY tournament_participations (user_id, semester_id, placement, participants, skills, specialization_id, status,
+    revision, xp_awarded, credits_awarded, achieved_at) FROM STDIN
+"""
+
+CORRECT_PARTICIPATIONS = """
+UPDATE tournament_participations AS row
+SET status = after.status, revision = after.revision, xp_awarded = after.xp, credits_awarded = after.credits,
+    placement = CASE WHEN after.event IS NULL THEN row.placement ELSE (after.event->>'placement')::int END,
+    participants = CASE WHEN after.event IS NULL THEN row.participants ELSE (after.event->>'participants')::int END,
+    skills = coalesce(after.event->'skills', row.skills),
+    specialization_id = coalesce(after.event->>'specialization', row.specialization_id),
+    adopted = row.adopted AND after.event IS NULL,
+    achieved_at = coalesce((after.event->>'occurred_at')::timestamptz, row.achieved_at)
+FROM jsonb_to_recordset(%s) AS after (user_id bigint, source_id bigint, status text, revision smallint, xp bigint,
+    credits bigint, event jsonb)
+WHERE row.user_id = after.user_id AND row.semester_id = after.source_id
+"""
+
+COPY_ATTENDANCES = """
+COPY session_attendances (user_id, session_id, specialization_id, status, revision, minutes, theory_hours,
+    practice_hours, skills, occurred_at) FROM STDIN
+"""
+
+CORRECT_ATTENDANCES = """
+UPDATE session_attendances AS row
+SET status = after.status, revision = after.revision,
+    specialization_id = coalesce(after.event->>'specialization', row.specialization_id),
+    minutes = coalesce((after.event->>'minutes')::int, row.minutes),
+    theory_hours = coalesce((after.event->>'theory_hours')::int, row.theory_hours),
+    practice_hours = coalesce((after.event->>'practice_hours')::int, row.practice_hours),
+    skills = coalesce(after.event->'skills', row.skills),
+    occurred_at = coalesce((after.event->>'occurred_at')::timestamptz, row.occurred_at)
+FROM jsonb_to_recordset(%s) AS after (user_id bigint, source_id bigint, status text, revision smallint, xp bigint,
+    credits bigint, event jsonb)
+WHERE row.user_id = after.user_id AND row.session_id = after.source_id
+"""
+
+# A badge that stands is granted again when its revocation is lifted; who else granted the same one changes nothing.
+UPSERT_BADGES = """
+INSERT INTO tournament_badges (user_id, semester_id, badge_type, earned_at, revoked_at)
+SELECT * FROM unnest(%s::bigint[], %s::bigint[], %s::text[], %s::timestamptz[], %s::timestamptz[])
+ON CONFLICT ON CONSTRAINT uq_user_tournament_badge DO UPDATE SET revoked_at = EXCLUDED.revoked_at
+"""
+
+REMEMBER_PAYLOADS = """
+UPDATE reward_receipts AS receipt SET payload_hash = seen.payload_hash
+FROM unnest(%s::text[], %s::bytea[]) AS seen (event_key, payload_hash)
+WHERE receipt.event_key = seen.event_key AND receipt.payload_hash IS NULL
+"""
+
+_encode_json = msgspec.json.Encoder().encode
+
+
+def write_rows(cursor: Cursor, rows: Rows, states: States) -> None:
+    """Write everything but dead letters and messages."""
+    for table, lines in rows.copies.items():
+        _copy(cursor, f"COPY {table} ({COLUMNS[table]}) FROM STDIN", lines)
+    _write_participations(cursor, rows.participations)
+    _write_attendances(cursor, rows.attendances)
+    _write_badges(cursor, rows.badges)
+    _write_balances(cursor, rows)
+    _write_progress(cursor, rows, states)
+    _write_licenses(cursor, rows, states)
+    _write_progressions(cursor, rows, states)
+    if rows.remembered:
+        cursor.execute(REMEMBER_PAYLOADS, (list(rows.remembered), list(rows.remembered.values())))
+
+
+def _copy(cursor: Cursor, statement: str, lines: Iterable[str]) -> None:
+    content = "".join(lines)
+    if content:
+        cursor.copy_expert(statement, StringIO(content))
+
+
+def _skills(event: TournamentResult | SessionAttendance) -> str:
+    return text(_encode_json(event.skills).decode()) if event.skills else "[]"
+
+
+def _number(value: int | None) -> int | str:
+    return "\\N" if value is None else value
+
+
+def _write_participations(cursor: Cursor, kept: dict[tuple[int, int], SourceRow]) -> None:
+    lines = []
+    for (user_id, source_id), row in kept.items():
+        event = row.event
+        if row.is_new and isinstance(event, TournamentResult):
+            lines.append(
+                f"{user_id}\t{source_id}\t{_number(event.placement)}\t{_number(event.participants)}\t{_skills(event)}\t"
+                f"{event.specialization}\t{row.status}\t{row.revision}\t{sum(row.after.xp_given.values())}\t"
+                f"{row.after.credits_given}\t{event.occurred_at.isoformat()}\n"
+            )
+    _copy(cursor, COPY_PARTICIPATIONS, lines)
+    _correct(cursor, CORRECT_PARTICIPATIONS, kept)
+
+
+def _write_attendances(cursor: Cursor, kept: dict[tuple[int, int], SourceRow]) -> None:
+    lines = []
+    for (user_id, source_id), row in kept.items():
+        event = row.event
+        if row.is_new and isinstance(event, SessionAttendance):
+            lines.append(
+                f"{user_id}\t{source_id}\t{event.specialization}\t{row.status}\t{row.revision}\t{event.minutes}\t"
+                f"{event.theory_hours}\t{event.practice_hours}\t{_skills(event)}\t{event.occurred_at.isoformat()}\n"
+            )
+    _copy(cursor, COPY_ATTENDANCES, lines)
+    _correct(cursor, CORRECT_ATTENDANCES, kept)
+
+
+def _correct(cursor: Cursor, statement: str, kept: dict[tuple[int, int], SourceRow]) -> None:
+    corrected = [
+        {
+            "user_id": user_id,
+            "source_id": source_id,
+            "status": row.status,
+            "revision": row.revision,
+            "xp": sum(row.after.xp_given.values()),
+            "credits": row.after.credits_given,
+            "event": row.event,
+        }
+        for (user_id, source_id), row in kept.items()
+        if not row.is_new
+    ]
+    if corrected:
+        cursor.execute(statement, (_encode_json(corrected).decode(),))
+
+
+def _write_badges(cursor: Cursor, badges: dict[tuple[int, int, str], BadgeRow]) -> None:
+    if not badges:
+        return
+    keys = sorted(badges)
+    cursor.execute(
+        UPSERT_BADGES,
+        (
+            array(user_id for user_id, _, _ in keys),
+            array(semester_id for _, semester_id, _ in keys),
+            [badge for _, _, badge in keys],
+            [badges[key].earned_at for key in keys],
+            [badges[key].revoked_at for key in keys],
+        ),
+    )
+
+
+def _write_balances(cursor: Cursor, rows: Rows) -> None:
+    users = sorted(rows.xp_deltas.keys() | rows.credit_deltas.keys())
+    if users:
+        xp = array(rows.xp_deltas.get(user_id, 0) for user_id in users)
+        credits = array(rows.credit_deltas.get(user_id, 0) for user_id in users)
+        cursor.execute(UPDATE_BALANCES, (array(users), xp, credits))
+
+
+def _write_progress(cursor: Cursor, rows: Rows, states: States) -> None:
+    made: list[str] = []
+    changed: list[tuple[int, ...]] = []
+    for user_id, specialization in sorted(rows.progress):
+        values = msgspec.structs.astuple(states.users[user_id].progress[specialization])
+        row_id = states.progress_ids.get((user_id, specialization))
+        if row_id is None:
+            made.append("\t".join(map(str, (user_id, specialization, *values))) + "\n")
+        else:
+            changed.append((row_id, *values))
+    _copy(cursor, COPY_PROGRESS, made)
+    if changed:
+        cursor.execute(UPDATE_PROGRESS, tuple(map(array, zip(*changed, strict=True))))
+
+
+def _write_licenses(cursor: Cursor, rows: Rows, states: States) -> None:
+    made: list[dict[str, Any]] = []
+    changed: list[dict[str, Any]] = []
+    for user_id, specialization in sorted(rows.licenses):
+        values = _license_values(states.users[user_id].licenses[specialization])
+        row_id = states.license_ids.get((user_id, specialization))
+        if row_id is None:
+            made.append({"user_id": user_id, "specialization": specialization, **values})
+        else:
+            changed.append({"id": row_id, **values})
+    if changed:
+        cursor.execute(UPDATE_LICENSES, (_encode_json(changed).decode(),))
+    if made:
+        cursor.execute(INSERT_LICENSES, (_encode_json(made).decode(),))
+        states.license_ids.update({(user_id, name): row_id for row_id, user_id, name in cursor.fetchall()})
+
+
+def _license_values(license_: License) -> dict[str, Any]:
+    at = license_.rated_to
+    return {
+        "level": license_.level,
+        "highest_level": license_.highest_level,
+        "skills": license_.skills or None,
+        "rated_at": at and at.occurred_at,
+        "rated_tournament_id": at and at.tournament_id,
+    }
+
+
+def _write_progressions(cursor: Cursor, rows: Rows, states: States) -> None:
+    _copy(
+        cursor,
+        COPY_PROGRESSIONS,
+        (
+            f"{states.license_ids[row.user_id, row.specialization]}\t{row.from_level}\t{row.to_level}\t"
+            f"{_number(row.advanced_by)}\t{text(row.reason)}\t{row.seq}\t{row.at.isoformat()}\n"
+            for row in rows.progressions
+        ),
+    )
