@@ -33,6 +33,8 @@ FRAME_BYTES: Final = 5
 
 MAX_AHEAD: Final = timedelta(hours=24)
 EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+_CLEARLY_WITHIN_MS: Final = 23 * 3_600_000
+"""So far ahead, floats need not be trusted to the microsecond."""
 
 
 class _Reader(NamedTuple):
@@ -138,23 +140,26 @@ def _read_thoroughly(topic: str, value: bytes, specializations: Collection[str])
 
 def breach_between_fields(event: Event, specializations: Collection[str]) -> str | None:
     """What is wrong with fields that are each within their own limits; None for nothing."""
-    match event:
-        case TournamentRoster():
-            if event.user_ids is not None and len(set(event.user_ids)) != len(event.user_ids):
-                return "user_ids: an id occurs twice"
-            return None
-        case CreditTransfer():
-            return "receiver_id: must not be the sender" if event.receiver_id == event.sender_id else None
-        case TournamentResult(placement=int(placement), participants=int(participants)) if placement > participants:
-            return f"placement: {placement} of {participants} participants"
+    if isinstance(event, TournamentRoster):
+        repeats = event.user_ids is not None and len(set(event.user_ids)) != len(event.user_ids)
+        return "user_ids: an id occurs twice" if repeats else None
+    if isinstance(event, CreditTransfer):
+        return "receiver_id: must not be the sender" if event.receiver_id == event.sender_id else None
+    if isinstance(event, TournamentResult) and _is_beyond(event.placement, event.participants):
+        return f"placement: {event.placement} of {event.participants} participants"
     if event.specialization not in specializations:
         return f"specialization: {shown(event.specialization)} is not one of {', '.join(sorted(specializations))}"
     return None
 
 
+def _is_beyond(placement: int | None, participants: int | None) -> bool:
+    return placement is not None and participants is not None and placement > participants
+
+
 def _refuse_future(event: Event, timestamp_ms: int) -> Refused | None:
     happened_at = event_time(event)
-    ahead = happened_at - EPOCH - MAX_AHEAD
-    if ahead <= timedelta(0) or ahead // timedelta(microseconds=1) <= timestamp_ms * 1000:
+    if happened_at.timestamp() * 1000 < timestamp_ms + _CLEARLY_WITHIN_MS:
+        return None
+    if (happened_at - EPOCH - MAX_AHEAD) // timedelta(microseconds=1) <= timestamp_ms * 1000:
         return None
     return Refused("future_event", f"{happened_at.isoformat()} is more than 24 hours after the record's own time")
