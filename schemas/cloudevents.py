@@ -1,0 +1,55 @@
+"""CloudEvents in binary mode: the envelope travels in Kafka headers and the value stays plain JSON.
+
+They are produced on everything we send. On what we read they are accepted and change nothing: the value alone says
+what happened.
+"""
+
+from datetime import UTC, datetime
+from typing import Final
+
+from schemas.events import CreditTransfer, Event, LevelCommand, SessionAttendance, TournamentResult, TournamentRoster
+from schemas.messages import Alert, ChangedRows, RecordedEntry
+
+SPEC_VERSION: Final = b"1.0"
+
+MESSAGE_TYPES: Final[dict[type, str]] = {
+    TournamentResult: "laurels.tournament-result.v1",
+    SessionAttendance: "laurels.session-attendance.v1",
+    LevelCommand: "laurels.level-command.v1",
+    CreditTransfer: "laurels.credit-transfer.v1",
+    TournamentRoster: "laurels.tournament-roster.v1",
+    RecordedEntry: "laurels.recorded-entry.v1",
+    ChangedRows: "laurels.changed-rows.v1",
+    Alert: "laurels.alert.v1",
+}
+"""`ce_type` of each struct: its name and its version."""
+
+
+def cloudevent_headers(id: str, type: str, source: str, time: datetime) -> list[tuple[str, bytes]]:  # noqa: A002
+    """The headers of one message; names as the specification has them."""
+    return [
+        ("ce_specversion", SPEC_VERSION),
+        ("ce_id", id.encode()),
+        ("ce_type", type.encode()),
+        ("ce_source", source.encode()),
+        ("ce_time", rfc3339(time).encode()),
+        ("content-type", b"application/json"),
+    ]
+
+
+def rfc3339(moment: datetime) -> str:
+    """`moment` in UTC, ending in Z."""
+    return moment.astimezone(UTC).replace(tzinfo=None).isoformat() + "Z"
+
+
+def message_id(event: Event) -> str:
+    """`ce_id` of an event: its own id, where it has one that its publisher chose; stable, so repetitions show."""
+    match event:
+        case TournamentResult() | SessionAttendance():
+            return event.event_id
+        case LevelCommand():
+            return event.command_id
+        case CreditTransfer():
+            return f"{event.sender_id}-{event.idempotency_key}"
+        case TournamentRoster():
+            return f"{event.tournament_id}-{rfc3339(event.finalized_at)}"
