@@ -12,6 +12,11 @@ class MustStop(LaurelsError):
 class Fenced(MustStop):
     """Another worker owns the partition now: nothing of this batch was written."""
 
+    def __init__(self, message: str, *, topic: str, partition: int) -> None:
+        super().__init__(message)
+        self.topic = topic
+        self.partition = partition
+
 
 class SteppedOver(MustStop):
     """The batch does not begin where the position ends: a record was skipped, so nothing was written."""

@@ -4,12 +4,15 @@ The row of a partition is its fence. Whoever is assigned the partition takes a n
 moves the position only where owner, epoch and next offset are still the ones that the batch was read with.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 from psycopg2.extensions import cursor as Cursor
 
-from schemas.errors import Fenced, SteppedOver
+from schemas.alerts import AlertSeen
+from schemas.errors import Fenced, SteppedOver, WrongCluster
+from sinks.alerts import raise_alerts
 from sinks.batch import Claim
 
 # Rows are locked in their key's order before any is written, by claims and batches alike: two workers that meet on
@@ -61,14 +64,14 @@ def advance(cursor: Cursor, group: str, owner: str, claims: Sequence[Claim]) -> 
     refused = cursor.fetchall()
     if not refused:
         return
-    epochs = {(claim.topic, claim.partition): claim for claim in claims}
+    wanted = {(claim.topic, claim.partition): claim for claim in claims}
     for topic, partition, holder, epoch, _next in refused:
-        claim = epochs[topic, partition]
-        if (holder, epoch) != (owner, claim.epoch):
-            message = f"{topic}[{partition}]: epoch {claim.epoch} of {owner} ended; {holder} holds epoch {epoch}"
-            raise Fenced(message)
+        held = wanted[topic, partition].epoch
+        if (holder, epoch) != (owner, held):
+            message = f"{topic}[{partition}]: epoch {held} of {owner} ended; {holder} holds epoch {epoch}"
+            raise Fenced(message, topic=topic, partition=partition)
     topic, partition, _holder, _epoch, next_offset = refused[0]
-    begins = epochs[topic, partition].from_offset
+    begins = wanted[topic, partition].from_offset
     raise SteppedOver(f"{topic}[{partition}]: the position is {next_offset}, but what was read begins at {begins}")
 
 
@@ -89,4 +92,178 @@ def _columns(group: str, owner: str, claims: Sequence[Claim]) -> dict[str, objec
         "from": [claim.from_offset for claim in claims],
         "next": [claim.next_offset for claim in claims],
         "end": [claim.end_offset for claim in claims],
+    }
+
+
+@dataclass(frozen=True, slots=True)
+class LogState:
+    """A partition's log as the broker tells it: which log it is, and the offsets it holds now."""
+
+    log_id: str
+    start_offset: int
+    end_offset: int
+
+
+@dataclass(frozen=True, slots=True)
+class Position:
+    """What a worker was given with a partition: where to read on, in which epoch, and what stands in the way.
+
+    `stopped` says why the partition must not be read until somebody accepts the loss; `unread` is how many offsets of
+    a log that was replaced had not been read.
+    """
+
+    next_offset: int
+    epoch: int
+    log_id: str
+    end_offset: int
+    stopped: str | None = None
+    unread: int = 0
+
+
+Partition = tuple[str, int]
+
+_PARTITIONS = "(SELECT * FROM unnest(%(topics)s::text[], %(partitions)s::int[]))"
+
+# Rows are made first and read under their locks afterwards, so that of two workers that claim a new partition at once
+# neither can put the position back that the other has moved.
+_CREATE = """
+INSERT INTO partition_positions (consumer_group, topic, partition, log_id, next_offset, end_offset, epoch)
+SELECT %(group)s, topic, partition, log_id, start_offset, end_offset, 0
+  FROM unnest(%(topics)s::text[], %(partitions)s::int[], %(log_ids)s::text[], %(starts)s::bigint[],
+              %(ends)s::bigint[]) AS log (topic, partition, log_id, start_offset, end_offset)
+ ORDER BY topic, partition
+ON CONFLICT DO NOTHING
+"""
+
+_LOCK = f"""
+SELECT topic, partition, log_id, next_offset, end_offset FROM partition_positions
+ WHERE consumer_group = %(group)s AND (topic, partition) IN {_PARTITIONS}
+ ORDER BY topic, partition FOR NO KEY UPDATE
+"""
+
+_TAKE = """
+UPDATE partition_positions
+   SET log_id = taken.log_id, next_offset = taken.next_offset, end_offset = taken.end_offset, owner = %(owner)s,
+       generation = %(generation)s, stopped = taken.stopped, epoch = nextval('partition_epochs'),
+       updated_at = clock_timestamp()
+  FROM unnest(%(topics)s::text[], %(partitions)s::int[], %(log_ids)s::text[], %(nexts)s::bigint[], %(ends)s::bigint[],
+              %(stops)s::text[]) AS taken (topic, partition, log_id, next_offset, end_offset, stopped)
+ WHERE consumer_group = %(group)s
+   AND partition_positions.topic = taken.topic AND partition_positions.partition = taken.partition
+RETURNING taken.topic, taken.partition, epoch
+"""
+
+_RELEASE = """
+WITH held AS (
+    SELECT topic, partition FROM partition_positions WHERE consumer_group = %(group)s AND owner = %(owner)s
+     ORDER BY topic, partition FOR NO KEY UPDATE
+)
+UPDATE partition_positions AS position SET owner = NULL FROM held
+ WHERE consumer_group = %(group)s AND position.topic = held.topic AND position.partition = held.partition
+"""
+
+_CLUSTERS = "SELECT DISTINCT split_part(log_id, '/', 1) FROM partition_positions WHERE consumer_group = %s"
+
+
+def claim(
+    cursor: Cursor, group: str, owner: str, generation: int, logs: Mapping[Partition, LogState]
+) -> dict[Partition, Position]:
+    """Take the partitions over: a new epoch each, and where to read on. Waits for the batch that is in flight there.
+
+    A new log of the same cluster is read from its start. Raises `WrongCluster` where the position is another cluster's.
+    A log that no longer holds what comes next stops its partition. Both losses raise an alert in this transaction.
+    """
+    if not logs:
+        return {}
+    parameters = _log_columns(group, logs)
+    cursor.execute(_CREATE, parameters)
+    cursor.execute(_LOCK, parameters)
+    taken = {
+        (topic, partition): _take_over(topic, partition, held, logs[topic, partition])
+        for topic, partition, *held in cursor.fetchall()
+    }
+    cursor.execute(
+        _TAKE,
+        {
+            "group": group,
+            "owner": owner,
+            "generation": generation,
+            "topics": [topic for topic, _ in taken],
+            "partitions": [partition for _, partition in taken],
+            "log_ids": [position.log_id for position in taken.values()],
+            "nexts": [position.next_offset for position in taken.values()],
+            "ends": [position.end_offset for position in taken.values()],
+            "stops": [position.stopped for position in taken.values()],
+        },
+    )
+    epochs = {(topic, partition): epoch for topic, partition, epoch in cursor.fetchall()}
+    raise_alerts(cursor, [loss for where, position in taken.items() for loss in _losses(where, position)])
+    return {where: replace(position, epoch=epochs[where]) for where, position in taken.items()}
+
+
+def release(cursor: Cursor, group: str, owner: str) -> None:
+    """Give up what `owner` holds: whoever looks sees partitions without an owner, and a late write is fenced."""
+    cursor.execute(_RELEASE, {"group": group, "owner": owner})
+
+
+def refuse_other_cluster(cursor: Cursor, group: str, cluster_id: str) -> None:
+    """Raise `WrongCluster` if a position of `group` was read on another cluster than `cluster_id`."""
+    cursor.execute(_CLUSTERS, (group,))
+    for (known,) in cursor.fetchall():
+        if known != cluster_id:
+            raise WrongCluster(_other_cluster(known, cluster_id))
+
+
+def _take_over(topic: str, partition: int, held: Sequence[Any], log: LogState) -> Position:
+    log_id, next_offset, end_offset = held
+    if log_id != log.log_id:
+        known, found = (identity.split("/")[0] for identity in (log_id, log.log_id))
+        if known != found:
+            raise WrongCluster(f"{topic}[{partition}]: {_other_cluster(known, found)}")
+        return Position(log.start_offset, 0, log.log_id, log.end_offset, unread=max(end_offset - next_offset, 0))
+    stopped = None
+    if next_offset < log.start_offset:
+        stopped = f"offsets {next_offset} to {log.start_offset - 1} are gone unread: the log begins after them"
+    elif next_offset > log.end_offset:
+        stopped = f"offsets {log.end_offset} to {next_offset - 1} were read, but the log ends before them"
+    return Position(next_offset, 0, log_id, log.end_offset, stopped)
+
+
+def _other_cluster(known: str, found: str) -> str:
+    return (
+        f"the positions were read on cluster {known}, and this is cluster {found}; "
+        "if the move is meant, say so with `laurels positions adopt`"
+    )
+
+
+def _losses(where: Partition, position: Position) -> Iterator[AlertSeen]:
+    topic, partition = where
+    labels = {"topic": topic, "partition": str(partition)}
+    subject = f"{topic}/{partition}"
+    if position.unread:
+        yield AlertSeen(
+            kind="OPS-07",
+            subject=subject,
+            expected="every record of the old log was read before it was deleted",
+            found=f"{position.unread} offsets of it were never read; the new log {position.log_id} is read from its start",
+            labels=labels,
+        )
+    if position.stopped:
+        yield AlertSeen(
+            kind="OPS-08",
+            subject=subject,
+            expected=f"the log holds offset {position.next_offset}",
+            found=f"{position.stopped}; accept that with `laurels positions skip {topic} {partition}`",
+            labels=labels,
+        )
+
+
+def _log_columns(group: str, logs: Mapping[Partition, LogState]) -> dict[str, object]:
+    return {
+        "group": group,
+        "topics": [topic for topic, _ in logs],
+        "partitions": [partition for _, partition in logs],
+        "log_ids": [log.log_id for log in logs.values()],
+        "starts": [log.start_offset for log in logs.values()],
+        "ends": [log.end_offset for log in logs.values()],
     }
