@@ -63,6 +63,7 @@ class Ledger:
         self._on_retry = on_retry
         self._connection: Connection | None = None
         self._known = KnownSources()
+        self._expect_duplicates = False
         self._policy: tuple[float, Levels, Ruleset] | None = None
 
     def close(self) -> None:
@@ -128,7 +129,9 @@ class Ledger:
             basis = self._basis(connection)
             self._known.create_missing(connection, batch.deliveries)
             with connection.cursor() as cursor:
-                recorded = record_in_transaction(cursor, batch, basis, self._identity)
+                recorded = record_in_transaction(
+                    cursor, batch, basis, self._identity, expect_duplicates=self._expect_duplicates
+                )
         except BaseException:
             self._roll_back()
             raise
@@ -139,6 +142,7 @@ class Ledger:
             self._roll_back()
             raise _AnswerLost(recorded, error) from error
         failpoint("after_commit")
+        self._expect_duplicates = 2 * (recorded.duplicates + recorded.stale) > len(batch.deliveries)
         return recorded
 
     def _reached(self, claims: Sequence[Claim]) -> bool:

@@ -1,7 +1,8 @@
 """One transaction of the ledger: fence, lock, load, decide, write. It commits nothing and retries nothing."""
 
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from psycopg2.extensions import cursor as Cursor
 
@@ -13,7 +14,7 @@ from schemas.events import (
     TournamentRoster,
     event_subject,
 )
-from schemas.rewards import Duplicate, Grant, Levels, Refused, Stale, UserState
+from schemas.rewards import Decision, Duplicate, Grant, Levels, Refused, Stale, UserState
 from schemas.ruleset import Ruleset
 from sinks import positions
 from sinks.batch import Batch, Delivery, Origin, Recorded
@@ -22,6 +23,7 @@ from sinks.ledger.letters import record_dead_letters
 from sinks.ledger.rosters import record_rosters
 from sinks.ledger.rules import RewardEvent, Rules
 from sinks.ledger.rulesets import fetch_rulesets
+from sinks.ledger.settled import find_settled
 from sinks.ledger.states import States, Wanted, fetch_sources, load_results, lock_states
 from sinks.ledger.writing import write_rows
 from sinks.outbox import OutboxMessage, write_messages
@@ -48,9 +50,23 @@ class Decided:
     ruleset: Ruleset
 
 
-def record_in_transaction(cursor: Cursor, batch: Batch, basis: Decided, identity: Identity) -> Recorded:
-    """Do all that recording `batch` means, within the caller's transaction."""
+def record_in_transaction(
+    cursor: Cursor, batch: Batch, basis: Decided, identity: Identity, *, expect_duplicates: bool
+) -> Recorded:
+    """Do all that recording `batch` means, within the caller's transaction.
+
+    `expect_duplicates` looks for what was recorded before without taking a lock: it pays off in a redelivery.
+    """
     positions.advance(cursor, identity.group, identity.owner, batch.claims)
+    settled = find_settled(cursor, batch.deliveries, basis.rules) if expect_duplicates else {}
+    unsettled = replace(batch, deliveries=[d for i, d in enumerate(batch.deliveries) if i not in settled])
+    folded, rosters = _record_unsettled(cursor, unsettled, basis)
+    rest = iter(folded.decisions)
+    decisions = [settled[i] if i in settled else next(rest) for i in range(len(batch.deliveries))]
+    return _count(decisions, rosters)
+
+
+def _record_unsettled(cursor: Cursor, batch: Batch, basis: Decided) -> tuple[Folded, tuple[int, int, int]]:
     events = [d.parsed for d in batch.deliveries if not isinstance(d.parsed, Refused | TournamentRoster)]
     if events:
         states = _load(cursor, batch.deliveries, events, basis)
@@ -66,7 +82,7 @@ def record_in_transaction(cursor: Cursor, batch: Batch, basis: Decided, identity
     if batch.origin in {"http", "cli"}:
         folded.rows.messages.extend(_publications(batch.deliveries, folded))
     write_messages(cursor, folded.rows.messages)
-    return _count(folded, rosters)
+    return folded, rosters
 
 
 def _load(cursor: Cursor, deliveries: Sequence[Delivery], events: Sequence[RewardEvent], basis: Decided) -> States:
@@ -151,22 +167,13 @@ def _publications(deliveries: Sequence[Delivery], folded: Folded) -> Iterator[tu
             yield event_subject(event), delivery.publication
 
 
-def _count(folded: Folded, rosters: tuple[int, int, int]) -> Recorded:
+def _count(decisions: Sequence[Decision | None], rosters: tuple[int, int, int]) -> Recorded:
+    kinds = Counter(map(type, decisions))
     recorded, duplicates, stale = rosters
-    for decision in folded.decisions:
-        match decision:
-            case Grant():
-                recorded += 1
-            case Duplicate():
-                duplicates += 1
-            case Stale():
-                stale += 1
-            case Refused() | None:
-                pass
     return Recorded(
-        recorded=recorded,
-        duplicates=duplicates,
-        stale=stale,
-        dead_letters=len(folded.refused),
-        decisions=folded.decisions,
+        recorded=recorded + kinds[Grant],
+        duplicates=duplicates + kinds[Duplicate],
+        stale=stale + kinds[Stale],
+        dead_letters=kinds[Refused],
+        decisions=decisions,
     )

@@ -1,0 +1,51 @@
+"""Finds, without a lock, the deliveries that were settled before: what a redelivery or a replay mostly consists of.
+
+Receipts are never removed and a source's revision never falls, so what a plain read calls settled stays so. Whatever it
+does not settle takes the ordinary way, where receipts are read again under the users' locks.
+"""
+
+from collections.abc import Sequence
+
+from psycopg2.extensions import cursor as Cursor
+
+from schemas.events import SessionAttendance, TournamentResult, TournamentRoster
+from schemas.rewards import Duplicate, Refused, Stale
+from sinks.batch import Delivery
+from sinks.ledger.rules import Rules
+
+FETCH_RECORDED = """
+SELECT event_key, revision, payload_hash FROM reward_receipts
+WHERE event_key = ANY(%s) AND payload_hash IS NOT NULL
+"""
+
+FETCH_LAST_CORRECTIONS = """
+SELECT DISTINCT ON (corrects) corrects, revision, payload_hash FROM reward_receipts
+WHERE corrects = ANY(%s) ORDER BY corrects, seq DESC
+"""
+
+
+def find_settled(cursor: Cursor, deliveries: Sequence[Delivery], rules: Rules) -> dict[int, Duplicate | Stale]:
+    """The deliveries, by their index, that have no effect any more, and why."""
+    keys = {
+        index: rules.base_key(delivery.parsed)
+        for index, delivery in enumerate(deliveries)
+        if not isinstance(delivery.parsed, Refused | TournamentRoster)
+    }
+    cursor.execute(FETCH_RECORDED, (list(set(keys.values())),))
+    recorded = {key: (revision, bytes(payload_hash)) for key, revision, payload_hash in cursor.fetchall()}
+    if not recorded:
+        return {}
+    cursor.execute(FETCH_LAST_CORRECTIONS, (list(recorded),))
+    recorded |= {key: (revision, bytes(payload_hash)) for key, revision, payload_hash in cursor.fetchall()}
+    settled: dict[int, Duplicate | Stale] = {}
+    for index, key in keys.items():
+        if key not in recorded:
+            continue
+        known_revision, known_hash = recorded[key]
+        event = deliveries[index].parsed
+        revision = event.revision if isinstance(event, TournamentResult | SessionAttendance) else 1
+        if revision < known_revision:
+            settled[index] = Stale(key)
+        elif revision == known_revision and deliveries[index].payload_hash == known_hash:
+            settled[index] = Duplicate(key)
+    return settled
