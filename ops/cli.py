@@ -1,0 +1,91 @@
+"""The `laurels` command: which commands there are, which module brings each, and what an error looks like."""
+
+import importlib
+import importlib.util
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import typer
+
+from schemas.errors import LaurelsError
+
+EXIT_DIFFERENT: Final = 1
+"""The command ran, and what it was asked to prove is not so."""
+EXIT_FAILED: Final = 3
+"""The command could not do its work; 2 is a wrong use of it."""
+EXIT_INTERRUPTED: Final = 130
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """A name on the command line; `module` has `register(app)`, which adds it and perhaps others to a Typer app."""
+
+    name: str
+    module: str
+    summary: str
+
+
+COMMANDS: Final = (
+    Command("up", "ops.up", "Run everything on this machine."),
+    Command("worker", "ops.worker", "Record what the topics bring."),
+    Command("migrate", "ops.migrate", "Bring the database up to date, or adopt an academy's own."),
+    Command("doctor", "ops.doctor", "Check everything Laurels needs, and say what to mend."),
+    Command("topics", "ops.topics", "Create the topics."),
+    Command("publish", "ops.publish", "Publish events from JSONL."),
+    Command("generate", "ops.generate", "Make realistic events."),
+    Command("verify", "ops.verify", "Prove that Postgres holds what the topics say."),
+    Command("rules", "ops.rules", "Check, compare and publish rulesets."),
+    Command("bench", "ops.bench", "Measure throughput and latency."),
+)
+
+
+def _exists(command: Command) -> bool:
+    return importlib.util.find_spec(command.module) is not None
+
+
+def build_app(arguments: Sequence[str]) -> typer.Typer:
+    """The command line as far as `arguments` need it: the named command alone, or only what `--help` lists.
+
+    The modules behind the commands import Kafka and Postgres clients, which `laurels --help` need not wait for.
+    """
+    app = typer.Typer(
+        name="laurels",
+        help="The exactly-once reward ledger: Kafka events in, Postgres rewards out, proved all the time.",
+        no_args_is_help=True,
+        pretty_exceptions_enable=False,
+        context_settings={"help_option_names": ["-h", "--help"]},
+    )
+    app.callback()(_laurels)
+    wanted = next((argument for argument in arguments if not argument.startswith("-")), None)
+    for command in filter(_exists, COMMANDS):
+        if command.name == wanted:
+            importlib.import_module(command.module).register(app)
+        else:
+            app.command(command.name, help=command.summary)(_nothing)
+    return app
+
+
+def _laurels() -> None:
+    """With a callback, Typer keeps a single command's name instead of running it without being named."""
+
+
+def _nothing() -> None:
+    """Stands for a command that `--help` lists and nobody asked to run."""
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the command line; an error that a person can mend is one line, not a traceback."""
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    try:
+        build_app(given)(given)
+    except LaurelsError as error:
+        print(f"laurels: {' '.join(str(error).split())}", file=sys.stderr)
+        sys.exit(EXIT_FAILED)
+    except KeyboardInterrupt:
+        sys.exit(EXIT_INTERRUPTED)
+
+
+if __name__ == "__main__":
+    main()
