@@ -1,0 +1,1 @@
+"""The database's history, one purpose each, from the empty database and from the academy's own."""
