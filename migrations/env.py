@@ -1,18 +1,26 @@
 """What Alembic runs for every command: the connection it is given, one transaction per migration."""
 
+from collections.abc import Collection, Mapping
 from typing import Any
 
 from alembic import context
+from alembic.runtime.migration import MigrationContext, MigrationInfo
+from alembic.script import Script
 
 from sinks.migration import ours
 from sinks.tables import metadata
 
 
-def _applied(**event: Any) -> None:
+def _applied(
+    ctx: MigrationContext,  # noqa: ARG001 - Alembic names all four
+    step: MigrationInfo,
+    heads: Collection[Any],  # noqa: ARG001
+    run_args: Mapping[str, Any],  # noqa: ARG001
+) -> None:
     progress = context.config.attributes.get("progress")
-    if progress is not None:
-        step = event["step"]
-        progress(f"{step.up_revision_id} {'applied' if step.is_upgrade else 'taken back'}: {step.up_revision.doc}")
+    script = step.up_revision
+    if progress is not None and isinstance(script, Script):
+        progress(f"{script.revision} {'applied' if step.is_upgrade else 'taken back'}: {script.doc}")
 
 
 # A transaction opened here would hold all migrations in one: an interrupted adoption goes on where it stopped.

@@ -13,6 +13,8 @@ from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, create_engine, make_url, text
 from sqlalchemy.pool import NullPool
 
+from sinks.roles import apply_roles, revoke_roles
+from sinks.seeds import seed_ruleset
 from sinks.tables import metadata
 
 Progress = Callable[[str], None]
@@ -39,6 +41,10 @@ def migrate_to(database_url: str, revision: str, progress: Progress | None = Non
             command.downgrade(config, revision)
         else:
             command.upgrade(config, revision)
+        with connection.begin():
+            for line in _finish(connection, script):
+                if progress is not None:
+                    progress(line)
 
 
 def revisions() -> list[str]:
@@ -68,6 +74,14 @@ def find_drift(connection: Connection) -> list[str]:
 def ours(_object: Any, name: str | None, type_: str, reflected: bool, compare_to: Any) -> bool:
     """An adopted database has tables of its own that are none of our business."""
     return not (type_ == "table" and reflected and compare_to is None and name not in metadata.tables)
+
+
+def _finish(connection: Connection, script: ScriptDirectory) -> list[str]:
+    """Privileges and seeds belong to the newest revision; on the way down there is nobody to serve."""
+    if _current(connection) != script.get_current_head():
+        revoke_roles(connection)
+        return []
+    return [*apply_roles(connection), *seed_ruleset(connection)]
 
 
 def _current(connection: Connection) -> str | None:
