@@ -1,0 +1,76 @@
+"""Tournament results: XP, credits, skill points, a badge, and the skill ratings."""
+
+from typing import NamedTuple
+
+from schemas.events import TournamentResult
+from schemas.keys import make_key
+from schemas.rewards import Decision, Grant, Source, UserState
+from schemas.ruleset import NO_BAND, Ruleset
+from streams.rules.entries import TOURNAMENT, Posting, points_per_skill
+from streams.rules.levels import changes_by, move_all, settle
+from streams.rules.ratings import change_results, rate
+from streams.rules.sources import NOTHING_GIVEN, recognise, row_specialization
+
+
+class Badges(NamedTuple):
+    """What becomes of a tournament's badges: the one to grant, those to revoke, and those that then stand."""
+
+    granted: str | None
+    revoked: tuple[str, ...]
+    standing: frozenset[str]
+
+
+def result_key(event: TournamentResult) -> str:
+    """The event key of the first receipt of the result's tournament."""
+    return make_key("tournament", event.tournament_id, "result", event.user_id)
+
+
+def decide_result(state: UserState, event: TournamentResult, payload_hash: bytes, ruleset: Ruleset) -> Decision:
+    """What the result gives, less what its tournament has given the user so far."""
+    key = result_key(event)
+    source = state.sources.get(key)
+    if source is not None and (repeat := recognise(source, event.revision, payload_hash, key)) is not None:
+        return repeat
+    revision = None if source is None else event.revision
+    given = source or NOTHING_GIVEN
+    withdrawn = event.status == "withdrawn"
+    band = NO_BAND if withdrawn else ruleset.band(event.placement)
+    points = points_per_skill(event.skills, band.skill_points)
+    badges = _change_badges(given.badges, band.badge, ruleset.badges)
+
+    posting = Posting(TOURNAMENT, event.tournament_id, event.user_id, event.tournament_id, revision)
+    xp = posting.xp(event.specialization, band.xp, given.xp_given, withdrawn=withdrawn)
+    results = change_results(state, event, given.specialization)
+    moved = move_all(state, changes_by(event.specialization, xp, also=results))
+    settled = settle(state, moved, rate(state, results, ruleset.content.rating))
+    return Grant(
+        event_key=key if source is None else posting.key("result"),
+        corrects=None if source is None else key,
+        source_after=Source(
+            revision=event.revision,
+            payload_hash=payload_hash,
+            ruleset=ruleset.hash,
+            specialization=row_specialization(event, given),
+            xp_given={event.specialization: band.xp} if band.xp else {},
+            credits_given=band.credits,
+            skills_given=points,
+            badges=badges.standing,
+        ),
+        xp=xp,
+        credits=posting.credits(band.credits, given.credits_given),
+        skills=posting.skills(points, given.skills_given),
+        badge=badges.granted,
+        revoked_badges=badges.revoked,
+        level_changes=settled.level_changes,
+        progress_after=settled.progress,
+        licenses_after=settled.licenses,
+        results_after=results,
+    )
+
+
+def _change_badges(standing: frozenset[str], earned: str | None, ours: frozenset[str]) -> Badges:
+    """`ours` are the badges that the ruleset gives for placements; any other is left alone."""
+    keeps = frozenset() if earned is None else frozenset((earned,))
+    revoked = (standing & ours) - keeps
+    granted = earned if earned not in standing else None
+    return Badges(granted, tuple(sorted(revoked)), (standing - revoked) | keeps)
