@@ -50,15 +50,13 @@ class AlertSeen(Struct, frozen=True, kw_only=True):
         return fingerprint(self.kind, self.subject)
 
     def annotations(self) -> dict[str, str]:
-        """What to tell whoever gets the alert."""
+        """Say what whoever gets the alert is told."""
         kind = ALERT_KINDS[self.kind]
         return {
             "summary": kind.sentence,
             "expected": self.expected,
             "found": self.found,
-            "explain": kind.explain.format_map(
-                _Labels(self.labels, subject=self.subject)
-            ),
+            "explain": kind.explain.format_map(_Labels(self.labels, subject=self.subject)),
             "runbook": kind.runbook,
         }
 

@@ -18,6 +18,7 @@ from msgspec import Raw
 from psycopg2.extensions import cursor as Cursor
 
 from schemas.alerts import ALERT_KINDS, AlertSeen, fingerprint
+from schemas.cloudevents import MESSAGE_TYPES
 from schemas.events import REWARD_ALERTS
 from schemas.messages import Alert
 from sinks.outbox import OutboxMessage, write_messages
@@ -129,9 +130,7 @@ class _Raised(NamedTuple):
     due: bool
 
 
-def raise_alerts(
-    cursor: Cursor, seen: Sequence[AlertSeen], *, heartbeat: timedelta = HEARTBEAT
-) -> int:
+def raise_alerts(cursor: Cursor, seen: Sequence[AlertSeen], *, heartbeat: timedelta = HEARTBEAT) -> int:
     """Raise an alert for everything that was `seen`; how many messages that makes."""
     if not seen:
         return 0
@@ -141,9 +140,7 @@ def raise_alerts(
     announced, kept_quiet = _without_storms(cursor, due)
     _announce(cursor, announced)
     if announced:
-        cursor.execute(
-            _NOTIFIED, {"fingerprints": [alert.fingerprint for alert in announced]}
-        )
+        cursor.execute(_NOTIFIED, {"fingerprints": [alert.fingerprint for alert in announced]})
     storms = [_storm(kind, alerts) for kind, alerts in kept_quiet.items()]
     return len(announced) + raise_alerts(cursor, storms, heartbeat=heartbeat)
 
@@ -168,34 +165,22 @@ def resolve_absent(
         "still": still,
         "storm": STORM_SUBJECT,
     }
-    return _resolve(
-        cursor, _RESOLVE_UNLESS_FLAPPING, _fingerprints(cursor, _ABSENT, parameters)
-    )
+    return _resolve(cursor, _RESOLVE_UNLESS_FLAPPING, _fingerprints(cursor, _ABSENT, parameters))
 
 
 def settle_alerts(cursor: Cursor) -> int:
     """Resolve what only time resolves: flapping that ceased, events that did not recur, storms. Call it now and then."""
-    quiet = {
-        kind.id: kind.quiet_after.total_seconds()
-        for kind in ALERT_KINDS.values()
-        if kind.quiet_after
-    }
+    quiet = {kind.id: kind.quiet_after.total_seconds() for kind in ALERT_KINDS.values() if kind.quiet_after}
     parameters = {
         "flap_window": FLAP_WINDOW,
         "quiet": msgspec.json.encode(quiet).decode(),
     }
-    settled = _resolve(
-        cursor, _RESOLVE_NOW, _fingerprints(cursor, _SETTLED, parameters)
-    )
-    over = _fingerprints(
-        cursor, _STORMS_OVER, {"storm": STORM_SUBJECT, "limit": STORM_LIMIT}
-    )
+    settled = _resolve(cursor, _RESOLVE_NOW, _fingerprints(cursor, _SETTLED, parameters))
+    over = _fingerprints(cursor, _STORMS_OVER, {"storm": STORM_SUBJECT, "limit": STORM_LIMIT})
     return settled + _resolve(cursor, _RESOLVE_NOW, over)
 
 
-def _upsert(
-    cursor: Cursor, seen: Sequence[AlertSeen], heartbeat: timedelta
-) -> list[_Raised]:
+def _upsert(cursor: Cursor, seen: Sequence[AlertSeen], heartbeat: timedelta) -> list[_Raised]:
     # The last one seen of each alert speaks for it: ON CONFLICT refuses the same row twice in one statement.
     latest = {alert.fingerprint: alert for alert in seen}
     counts = Counter(alert.fingerprint for alert in seen)
@@ -206,9 +191,7 @@ def _upsert(
             "fingerprints": list(latest),
             "kinds": [alert.kind for alert in alerts],
             "subjects": [alert.subject for alert in alerts],
-            "severities": [
-                alert.severity or ALERT_KINDS[alert.kind].severity for alert in alerts
-            ],
+            "severities": [alert.severity or ALERT_KINDS[alert.kind].severity for alert in alerts],
             "labels": [_json(alert.labels) for alert in alerts],
             "annotations": [_json(alert.annotations()) for alert in alerts],
             "counts": [counts[print_] for print_ in latest],
@@ -219,10 +202,8 @@ def _upsert(
     return [_Raised(_alert(row), row[-2], row[-1]) for row in cursor.fetchall()]
 
 
-def _without_storms(
-    cursor: Cursor, due: Sequence[_Raised]
-) -> tuple[list[Alert], dict[str, list[Alert]]]:
-    """What may be announced, and per kind what is too much."""
+def _without_storms(cursor: Cursor, due: Sequence[_Raised]) -> tuple[list[Alert], dict[str, list[Alert]]]:
+    """Tell apart what may be announced from what is too much, per kind."""
     kinds = sorted({raised.alert.kind for raised in due})
     storms = [fingerprint(kind, STORM_SUBJECT) for kind in kinds]
     cursor.execute(
@@ -261,42 +242,32 @@ def _storm(kind: str, alerts: Sequence[Alert]) -> AlertSeen:
 def _resolve(cursor: Cursor, statement: str, fingerprints: Sequence[str]) -> int:
     if not fingerprints:
         return 0
-    cursor.execute(
-        statement, {"fingerprints": list(fingerprints), "flaps": FLAPS_TO_DAMP}
-    )
+    cursor.execute(statement, {"fingerprints": list(fingerprints), "flaps": FLAPS_TO_DAMP})
     resolved = [(_alert(row), row[-1]) for row in cursor.fetchall()]
-    resolved = [
-        (alert, announced)
-        for alert, announced in resolved
-        if alert.status == "resolved"
-    ]
+    resolved = [(alert, announced) for alert, announced in resolved if alert.status == "resolved"]
     # Who was never told that it fires need not hear that it is over.
     _announce(cursor, [alert for alert, announced in resolved if announced])
     return len(resolved)
 
 
 def _announce(cursor: Cursor, alerts: Sequence[Alert]) -> None:
-    write_messages(
-        cursor, [(int(alert.fingerprint[:8], 16), _message(alert)) for alert in alerts]
-    )
+    write_messages(cursor, [(int(alert.fingerprint[:8], 16), _message(alert)) for alert in alerts])
 
 
 def _message(alert: Alert) -> OutboxMessage:
-    """What goes out to `reward-alerts`. Its id is stable: an alert says one thing at one time."""
+    """Make what goes out to `reward-alerts`. Its id is stable: an alert says one thing at one time."""
     at = alert.resolved_at or alert.last_seen
     return OutboxMessage(
         topic=REWARD_ALERTS,
         key=alert.fingerprint,
         id=f"alert:{alert.fingerprint}:{alert.status}:{at.isoformat()}",
-        type=f"laurels.alert.{alert.status}",
+        type=MESSAGE_TYPES[Alert],
         time=at,
         value=Raw(msgspec.json.encode(alert)),
     )
 
 
-def _fingerprints(
-    cursor: Cursor, statement: str, parameters: dict[str, Any]
-) -> list[str]:
+def _fingerprints(cursor: Cursor, statement: str, parameters: dict[str, Any]) -> list[str]:
     cursor.execute(statement, parameters)
     return [row[0] for row in cursor.fetchall()]
 

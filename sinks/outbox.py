@@ -30,15 +30,15 @@ NO_VALUE: Final = Raw(b"null")
 class OutboxMessage(Struct, frozen=True, omit_defaults=True, kw_only=True):
     """One message to be: `id` is stable, so that whoever reads the topic can tell a repetition by it.
 
-    `value` is JSON, relayed as it stands, with `type` and `time` for its CloudEvents headers. A dead letter names its
-    row of `dead_letters` instead, where its bytes and headers are.
+    `value` is JSON, relayed as it stands, with `id`, `type` and `time` as its CloudEvents headers. A dead letter names
+    its row of `dead_letters` instead, where its bytes and headers are.
     """
 
     topic: str
     key: str | None = None
     id: str
-    type: str = ""
-    time: datetime | None = None
+    type: str
+    time: datetime
     value: Raw = NO_VALUE
     dead_letter: int | None = None
 
@@ -70,28 +70,22 @@ _BACKLOG = "SELECT coalesce(sum(message_count), 0) FROM outbox"
 
 
 def recorded_id(event_key: str) -> str:
-    """The stable id of the message that an event was recorded."""
+    """Make the stable id of the message that an event was recorded."""
     return f"recorded:{event_key}"
 
 
 def dead_letter_id(log_id: str, topic: str, partition: int, offset: int) -> str:
-    """The stable id of a dead letter's message."""
+    """Make the stable id of a dead letter's message."""
     return f"dead-letter:{log_id}:{topic}:{partition}:{offset}"
 
 
-def write_messages(
-    cursor: Cursor, messages: Iterable[tuple[int, OutboxMessage]]
-) -> int:
+def write_messages(cursor: Cursor, messages: Iterable[tuple[int, OutboxMessage]]) -> int:
     """Write `(user_id, message)` pairs in their order, within the caller's transaction; how many there were."""
     lanes: list[list[bytes]] = [[] for _ in range(LANES)]
     encode = _encoder.encode
     for user_id, message in messages:
         lanes[user_id % LANES].append(encode(message))
-    lines = [
-        line
-        for lane, encoded in enumerate(lanes)
-        for line in _copy_lines(lane, encoded)
-    ]
+    lines = [line for lane, encoded in enumerate(lanes) for line in _copy_lines(lane, encoded)]
     if lines:
         cursor.copy_expert(_COPY, BytesIO(b"".join(lines)))
     return sum(map(len, lanes))
@@ -113,9 +107,7 @@ def _rows(encoded: Sequence[bytes]) -> Iterator[Sequence[bytes]]:
     row: list[bytes] = []
     size = 0
     for message in encoded:
-        if row and (
-            len(row) == MAX_ROW_MESSAGES or size + len(message) > MAX_ROW_BYTES
-        ):
+        if row and (len(row) == MAX_ROW_MESSAGES or size + len(message) > MAX_ROW_BYTES):
             yield row
             row, size = [], 0
         row.append(message)
@@ -124,15 +116,10 @@ def _rows(encoded: Sequence[bytes]) -> Iterator[Sequence[bytes]]:
         yield row
 
 
-def take(
-    cursor: Cursor, lanes: Sequence[int], limit: int, taken: Sequence[int] = ()
-) -> list[OutboxRow]:
-    """The oldest rows of `lanes`, in order, without those that the caller has `taken` already and not yet deleted."""
+def take(cursor: Cursor, lanes: Sequence[int], limit: int, taken: Sequence[int] = ()) -> list[OutboxRow]:
+    """Fetch the oldest rows of `lanes`, in order, but for those that the caller has `taken` and not yet deleted."""
     cursor.execute(_TAKE, {"lanes": list(lanes), "taken": list(taken), "limit": limit})
-    return [
-        OutboxRow(id_, lane, _decoder.decode(messages))
-        for id_, lane, messages in cursor.fetchall()
-    ]
+    return [OutboxRow(id_, lane, _decoder.decode(messages)) for id_, lane, messages in cursor.fetchall()]
 
 
 def delete(cursor: Cursor, ids: Sequence[int]) -> None:
@@ -142,7 +129,7 @@ def delete(cursor: Cursor, ids: Sequence[int]) -> None:
 
 
 def backlog(cursor: Cursor) -> int:
-    """How many messages wait to be relayed."""
+    """Count the messages that wait to be relayed."""
     cursor.execute(_BACKLOG)
     row: Any = cursor.fetchone()
     return int(row[0])

@@ -57,11 +57,7 @@ def announced(cursor: Cursor) -> list[Alert]:
     rows = outbox.take(cursor, range(outbox.LANES), 1_000_000)
     outbox.delete(cursor, [row.id for row in rows])
     cursor.connection.commit()
-    return [
-        msgspec.json.decode(message.value, type=Alert)
-        for row in rows
-        for message in row.messages
-    ]
+    return [msgspec.json.decode(message.value, type=Alert) for row in rows for message in row.messages]
 
 
 def later(cursor: Cursor, by: timedelta) -> None:
@@ -89,9 +85,7 @@ def test_an_alert_fires_once_however_often_it_is_seen(cursor: Cursor) -> None:
     assert (alert.status, alert.severity, alert.count) == ("firing", "critical", 2)
     assert alert.annotations["found"] == "8"
     assert alert.annotations["explain"] == "laurels explain user 5"
-    cursor.execute(
-        "SELECT count, annotations ->> 'found', last_seen > first_seen FROM reward_alerts"
-    )
+    cursor.execute("SELECT count, annotations ->> 'found', last_seen > first_seen FROM reward_alerts")
     assert cursor.fetchall() == [(3, "9", True)]
 
 
@@ -219,9 +213,7 @@ def test_an_alert_about_something_that_happened_resolves_when_it_does_not_recur(
     assert settle_alerts(cursor) == 0
     later(cursor, timedelta(hours=2))
     assert settle_alerts(cursor) == 1
-    assert [(alert.kind, alert.status) for alert in announced(cursor)] == [
-        ("OPS-01", "resolved")
-    ]
+    assert [(alert.kind, alert.status) for alert in announced(cursor)] == [("OPS-01", "resolved")]
 
 
 def test_a_storm_is_one_alert_and_not_one_for_every_user(cursor: Cursor) -> None:
@@ -247,14 +239,10 @@ def test_a_storm_is_over_when_few_still_fire(cursor: Cursor) -> None:
     resolve_absent(cursor, ["INV-R01"], None, storm[:20])
     announced(cursor)
     assert settle_alerts(cursor) == 1
-    assert [(alert.subject, alert.status) for alert in announced(cursor)] == [
-        (STORM_SUBJECT, "resolved")
-    ]
+    assert [(alert.subject, alert.status) for alert in announced(cursor)] == [(STORM_SUBJECT, "resolved")]
 
 
-def test_two_who_raise_the_same_alerts_at_once_do_not_deadlock(
-    cursor: Cursor, database_url: str
-) -> None:
+def test_two_who_raise_the_same_alerts_at_once_do_not_deadlock(cursor: Cursor, database_url: str) -> None:
     seen = [broken(user) for user in range(20)]
     raise_alerts(cursor, seen)
     cursor.connection.commit()
@@ -271,9 +259,7 @@ def test_two_who_raise_the_same_alerts_at_once_do_not_deadlock(
 
 def test_every_kind_explains_itself() -> None:
     for id_, kind in ALERT_KINDS.items():
-        annotations = AlertSeen(
-            kind=id_, subject="x", expected="a", found="b"
-        ).annotations()
+        annotations = AlertSeen(kind=id_, subject="x", expected="a", found="b").annotations()
         assert annotations["explain"].startswith("laurels ")
         assert annotations["runbook"] == f"docs/runbooks/{id_.lower()}.md"
         assert kind.sentence.endswith(".")
