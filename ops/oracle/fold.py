@@ -1,0 +1,432 @@
+"""The oracle: folds records one by one, as an auditor with a calculator would, and says what must have been written."""
+
+from bisect import bisect_right
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal, NamedTuple
+
+from ops.oracle.book import Book, RowBook
+from ops.oracle.reading import Fact, Unreadable, read
+from ops.oracle.rules import Rules
+from ops.oracle.state import GAVE_NOTHING, Given, Receipt, Source, Standing, User
+
+Judgement = Literal["first", "correction", "duplicate", "remembered", "stale", "conflict"]
+OutcomeKind = Literal["recorded", "duplicate", "stale", "dead_letter"]
+
+
+class Record(NamedTuple):
+    """One record of a topic. `topic` is the plain name, `timestamp_ms` None where the record has none."""
+
+    topic: str
+    partition: int
+    offset: int
+    key: bytes | None
+    value: bytes | None
+    timestamp_ms: int | None
+
+
+class Outcome(NamedTuple):
+    """What a record must have led to. A refused command is a dead letter that leaves a receipt too."""
+
+    kind: OutcomeKind
+    reason: str = ""
+    detail: str = ""
+    receipt: Receipt | None = None
+
+
+class Roster(NamedTuple):
+    """The roster that stands for a tournament, and the record that it came in."""
+
+    finalized_us: int
+    participants: int
+    user_ids: tuple[int, ...] | None
+    partition: int
+    offset: int
+
+
+class _Changes:
+    """What one event changes, gathered while it is applied."""
+
+    def __init__(self, at_us: int, seq: int | None) -> None:
+        self.at_us = at_us
+        self.seq = seq
+        self.grant: dict[str, Any] = {}
+        self.levels_before: dict[str, int] = {}
+
+    def add(self, member: str, element: Any) -> None:
+        self.grant.setdefault(member, []).append(element)
+
+
+class Oracle:
+    """All users' state as the records folded so far make it.
+
+    `levels` holds the XP needed for level 1, 2, 3, ... per specialization; `rulesets` their contents by hash, `active`
+    the one that decides new sources unless `apply` is told another. Rows of append-only tables go to `book`.
+    """
+
+    def __init__(
+        self,
+        levels: Mapping[str, Sequence[int]],
+        rulesets: Mapping[str, Mapping[str, Any]],
+        active: str,
+        book: Book | None = None,
+    ) -> None:
+        self.levels = {name: tuple(needs) for name, needs in levels.items()}
+        self.rules = {name: Rules(content) for name, content in rulesets.items()}
+        self.active = active
+        self.book = RowBook() if book is None else book
+        self.users: dict[int, User] = {}
+        self.orders: dict[str, Source] = {}
+        """Commands and transfers by event key."""
+        self.rosters: dict[int, Roster] = {}
+        self.watched: dict[tuple[int, str], list[int]] = {}
+        """By user and specialization, where asked for: sessions and hours that commands moved, and levels they set."""
+        self._shared: dict[Given, Given] = {}
+
+    # One record.
+
+    def apply(self, record: Record, seq: int | None = None, ruleset: str | None = None) -> Outcome:
+        """Fold one record in. `seq` is its receipt's number, `ruleset` the one that decides if its source is new."""
+        try:
+            fact = self.read(record)
+        except Unreadable as unreadable:
+            return Outcome("dead_letter", unreadable.reason, unreadable.detail)
+        if fact.kind == "roster":
+            return self.apply_roster(fact, record)
+        return self.apply_fact(fact, self.judge(fact), seq, ruleset)
+
+    def read(self, record: Record) -> Fact:
+        """What the record says, or `Unreadable`."""
+        return read(record.topic, record.key, record.value, record.timestamp_ms, self.levels)
+
+    def source(self, fact: Fact) -> Source | None:
+        """The recorded source that a fact is about."""
+        if fact.kind in ("command", "transfer"):
+            return self.orders.get(event_key(fact))
+        user = self.users.get(fact.user_id)
+        if user is None:
+            return None
+        return (user.tournaments if fact.kind == "tournament" else user.sessions).get(fact.source)  # type: ignore[arg-type]
+
+    def judge(self, fact: Fact) -> Judgement:
+        """How the fact stands to what is recorded of its source."""
+        source = self.source(fact)
+        if source is None:
+            return "first"
+        if fact.revision > source.revision:
+            return "correction"
+        if fact.revision < source.revision:
+            return "stale"
+        if source.payload is None:
+            return "remembered"
+        return "duplicate" if fact.payload == source.payload else "conflict"
+
+    def apply_fact(self, fact: Fact, judgement: Judgement, seq: int | None, ruleset: str | None) -> Outcome:
+        """Fold a fact in, as judged."""
+        match judgement:
+            case "stale":
+                return Outcome("stale")
+            case "duplicate":
+                return Outcome("duplicate")
+            case "conflict":
+                return Outcome("dead_letter", "conflict", event_key(fact))
+            case "remembered":
+                source = self.source(fact)
+                assert source is not None
+                source.payload = fact.payload
+                return Outcome("duplicate")
+            case "first" | "correction":
+                if fact.kind == "command":
+                    return self._apply_command(fact, seq)
+                if fact.kind == "transfer":
+                    return self._apply_transfer(fact, seq)
+                return self._apply_source(fact, seq, ruleset or self.active)
+
+    def apply_roster(self, fact: Fact, record: Record) -> Outcome:
+        """A later roster replaces the earlier; of equal times the later offset does, unless it says the same."""
+        assert isinstance(fact.source, int)
+        known = self.rosters.get(fact.source)
+        if known is not None:
+            if fact.occurred_us < known.finalized_us:
+                return Outcome("stale")
+            if fact.occurred_us == known.finalized_us and fact.payload == (known.participants, known.user_ids):
+                return Outcome("duplicate")
+        self.rosters[fact.source] = Roster(
+            fact.occurred_us, fact.payload[0], fact.payload[1], record.partition, record.offset
+        )
+        return Outcome("recorded")
+
+    # Results and presences.
+
+    def _apply_source(self, fact: Fact, seq: int | None, ruleset: str) -> Outcome:
+        user = self.user(fact.user_id)
+        changes = _Changes(fact.occurred_us, seq)
+        sources: dict[Any, Source] = user.tournaments if fact.kind == "tournament" else user.sessions
+        source = sources.get(fact.source)
+        first = source is None
+        if source is None:
+            source = sources[fact.source] = Source(fact, seq, ruleset)
+        rules = self.rules[source.ruleset or ruleset]
+        old, new = source.given, self.worth_of(fact, rules)
+        revision = None if first else fact.revision
+        specialization = _specialization(fact)
+        self._touch(user, specialization, changes)
+        self._book_credits(fact, new.credits - old.credits, revision, changes)
+        self._book_skills(fact, old, new, revision, changes)
+        self._book_xp(fact, old, new, revision, changes)
+        if old.badges != new.badges:
+            self._move_badges(user, fact, old.badges, new.badges, changes)
+        for counted, sign in ((old.counted, -1), (new.counted, 1)):
+            if counted is not None:
+                self._touch(user, counted[0], changes)
+                _count(user.standings[counted[0]], counted, sign)
+        if new.counted:
+            changes.grant["counted"] = list(new.counted)
+        if fact.kind == "session":
+            self._pay_bonus(user, fact, rules, revision, changes)
+        self._settle_levels(fact.user_id, user, changes)
+        if not first:
+            source.revision, source.payload, source.adopted = fact.revision, fact.payload, False
+            source.occurred_us = fact.occurred_us
+            source.withdrawn = fact.payload[0] == "withdrawn"
+            if not source.withdrawn:
+                source.row = fact.payload
+        source.given, source.seq, source.ruleset = new, seq, source.ruleset or ruleset
+        base = event_key(fact)
+        key = base if first else f"{base}_r{fact.revision}"
+        receipt = Receipt(
+            key, fact.user_id, None if first else base, fact.revision, source.ruleset, fact.occurred_us, changes.grant
+        )
+        return Outcome("recorded", receipt=receipt)
+
+    def worth_of(self, fact: Fact, rules: Rules) -> Given:
+        """All that the fact's payload gives, bonuses apart."""
+        payload = fact.payload
+        if payload[0] == "withdrawn":
+            return GAVE_NOTHING
+        counted = None
+        if fact.kind == "tournament":
+            worth, specialization, skills = rules.result(payload[0], payload[1]), payload[3], payload[4]
+        else:
+            worth, specialization, skills = rules.presence[payload[0]], payload[1], payload[5]
+            if worth.counts:
+                counted = (specialization, 1, payload[3], payload[4])
+        named = tuple(dict.fromkeys([name for name, _ in skills])) if worth.points else ()
+        given = Given(
+            specialization,
+            worth.xp,
+            worth.credits,
+            tuple([(name, worth.points) for name in named]),
+            (worth.badge,) if worth.badge else (),
+            counted,
+        )
+        return self._shared.setdefault(given, given)
+
+    def _book_xp(self, fact: Fact, old: Given, new: Given, revision: int | None, changes: _Changes) -> None:
+        kind = "TOURNAMENT_REWARD" if fact.kind == "tournament" else "SESSION_ATTENDANCE"
+        key = f"{fact.kind}_{fact.source}_xp_{fact.user_id}"
+        if revision is not None:
+            withdrawn = fact.payload[0] == "withdrawn"
+            if old.xp and (withdrawn or old.specialization != new.specialization):
+                reversal, mark = ("", "") if withdrawn else ("_REVERSAL", "_reversal")
+                self._xp(
+                    fact,
+                    old.specialization,
+                    -old.xp,
+                    f"{kind}{reversal}_R{revision}",
+                    f"{key}_r{revision}{mark}",
+                    changes,
+                )
+                old = GAVE_NOTHING
+            kind, key = f"{kind}_R{revision}", f"{key}_r{revision}"
+        if new.xp != old.xp:
+            self._xp(fact, new.specialization, new.xp - old.xp, kind, key, changes)
+
+    def _xp(self, fact: Fact, specialization: str, amount: int, kind: str, key: str, changes: _Changes) -> None:
+        user = self.users[fact.user_id]
+        self._touch(user, specialization, changes)
+        user.xp += amount
+        user.standings[specialization].xp += amount
+        semester = fact.source if fact.kind == "tournament" else None
+        self.book.write(
+            "xp_transactions",
+            (fact.user_id, key, kind, amount, semester, specialization, changes.at_us, changes.seq),
+        )
+        changes.add("xp", [kind, specialization, amount])
+
+    def _book_credits(self, fact: Fact, amount: int, revision: int | None, changes: _Changes) -> None:
+        if not amount:
+            return
+        kind, operation = (
+            ("TOURNAMENT_REWARD", "reward") if fact.kind == "tournament" else ("SESSION_ATTENDANCE", "attendance")
+        )
+        self._credit(fact.user_id, fact, operation, kind, amount, revision, changes)
+
+    def _credit(
+        self, user_id: int, fact: Fact, operation: str, kind: str, amount: int, revision: int | None, changes: _Changes
+    ) -> None:
+        key = f"{fact.kind}_{fact.source}_{operation}_{user_id}"
+        if revision is not None:
+            kind, key = f"{kind}_R{revision}", f"{key}_r{revision}"
+        self.users[user_id].credits += amount
+        semester = fact.source if fact.kind == "tournament" else None
+        self.book.write("credit_transactions", (user_id, key, kind, amount, semester, changes.at_us, changes.seq))
+        changes.add("credits", [kind, amount] if user_id == fact.user_id else [kind, amount, user_id])
+
+    def _book_skills(self, fact: Fact, old: Given, new: Given, revision: int | None, changes: _Changes) -> None:
+        if old.skills == new.skills:
+            return
+        before, after = dict(old.skills), dict(new.skills)
+        source_type = fact.kind.upper() if revision is None else f"{fact.kind.upper()}_R{revision}"
+        for skill in before | after:
+            points = after.get(skill, 0) - before.get(skill, 0)
+            if points:
+                self.book.write(
+                    "skill_rewards",
+                    (fact.user_id, source_type, fact.source, skill, points, changes.at_us, changes.seq),
+                )
+                changes.add("skills", [skill, points])
+
+    def _move_badges(
+        self, user: User, fact: Fact, old: tuple[str, ...], new: tuple[str, ...], changes: _Changes
+    ) -> None:
+        assert isinstance(fact.source, int)
+        for badge in old:
+            if badge not in new:
+                earned, _ = user.badges.get((fact.source, badge), (0, False))
+                user.badges[fact.source, badge] = (earned, True)
+                changes.add("revoked", badge)
+        for badge in new:
+            if badge not in old:
+                earned, _ = user.badges.get((fact.source, badge), (fact.occurred_us, False))
+                user.badges[fact.source, badge] = (earned, False)
+                changes.grant["badge"] = badge
+
+    def _pay_bonus(self, user: User, fact: Fact, rules: Rules, revision: int | None, changes: _Changes) -> None:
+        standing = user.standings[_specialization(fact)]
+        reached = standing.sessions // rules.bonus_every
+        if reached > standing.milestones:
+            amount = (reached - standing.milestones) * rules.bonus_credits
+            standing.milestones = reached
+            if amount:
+                self._credit(fact.user_id, fact, "attendance_bonus", "ATTENDANCE_BONUS", amount, revision, changes)
+
+    # Levels.
+
+    def user(self, user_id: int) -> User:
+        """The user, created where unknown."""
+        user = self.users.get(user_id)
+        if user is None:
+            user = self.users[user_id] = User()
+        return user
+
+    def xp_level(self, specialization: str, total: int) -> int:
+        """The highest level whose need is at most `total`; 1 below zero too."""
+        return max(1, bisect_right(self.levels[specialization], total))
+
+    def _touch(self, user: User, specialization: str, changes: _Changes) -> None:
+        """Create what is missing, bring together what is apart, and remember the level that the license had."""
+        if specialization in changes.levels_before:
+            return
+        standing = user.standings.get(specialization)
+        if standing is None:
+            standing = user.standings[specialization] = Standing()
+        changes.levels_before[specialization] = standing.license or 1
+        if standing.level is None or standing.level != standing.license:
+            level = max(standing.level or 1, standing.license or 1)
+            if standing.level is not None or standing.license is not None:
+                standing.adjustment = level - self.xp_level(specialization, standing.xp)
+            standing.level = standing.license = level
+            standing.highest = max(standing.highest, level)
+
+    def _settle_levels(self, user_id: int, user: User, changes: _Changes) -> None:
+        for specialization, before in changes.levels_before.items():
+            standing = user.standings[specialization]
+            level = self.xp_level(specialization, standing.xp) + standing.adjustment
+            level = min(max(level, 1), len(self.levels[specialization]))
+            standing.level = standing.license = level
+            standing.highest = max(standing.highest, level)
+            if level != before:
+                self.book.write(
+                    "license_progressions", (user_id, specialization, before, level, changes.at_us, changes.seq)
+                )
+                changes.add("levels", [specialization, before, level])
+
+    # Orders.
+
+    def _apply_command(self, fact: Fact, seq: int | None) -> Outcome:
+        key = event_key(fact)
+        self.orders[key] = Source(fact, seq, None)
+        reason = self._refusal(fact)
+        if reason:
+            receipt = Receipt(key, fact.user_id, None, 1, None, fact.occurred_us, {"refused": reason})
+            return Outcome("dead_letter", reason, key, receipt)
+        specialization, new_level, xp, sessions, theory, practice, _, _ = fact.payload
+        user = self.user(fact.user_id)
+        changes = _Changes(fact.occurred_us, seq)
+        self._touch(user, specialization, changes)
+        if xp:
+            self._xp(fact, specialization, xp, "LEVEL_COMMAND", f"command_{fact.source}_xp_{fact.user_id}", changes)
+        standing = user.standings[specialization]
+        standing.sessions += sessions
+        standing.theory += theory
+        standing.practice += practice
+        watched = self.watched.get((fact.user_id, specialization))
+        if watched is not None:
+            moved = (sessions, theory, practice, int(new_level is not None))
+            watched[:] = [total + change for total, change in zip(watched, moved, strict=True)]
+        if new_level is not None:
+            standing.adjustment = new_level - self.xp_level(specialization, standing.xp)
+        self._settle_levels(fact.user_id, user, changes)
+        return Outcome("recorded", receipt=Receipt(key, fact.user_id, None, 1, None, fact.occurred_us, changes.grant))
+
+    def _refusal(self, fact: Fact) -> str | None:
+        specialization, new_level, *moves, _, _ = fact.payload
+        if new_level is None and not any(moves):
+            return "empty_command"
+        if new_level is not None and not 1 <= new_level <= len(self.levels[specialization]):
+            return "invalid_level"
+        user = self.users.get(fact.user_id)
+        standing = (user.standings.get(specialization) if user else None) or Standing()
+        totals = (standing.xp, standing.sessions, standing.theory, standing.practice)
+        if any(change < 0 and total + change < 0 for total, change in zip(totals, moves, strict=True)):
+            return "negative_total"
+        return None
+
+    def _apply_transfer(self, fact: Fact, seq: int | None) -> Outcome:
+        key = event_key(fact)
+        source = self.orders[key] = Source(fact, seq, None)
+        receiver, amount, _ = fact.payload
+        sender = self.user(fact.user_id)
+        self.user(receiver)
+        changes = _Changes(fact.occurred_us, seq)
+        if sender.credits >= amount:
+            source.result = "COMPLETED"
+            leg = fact._replace(source=f"{fact.user_id}-{fact.source}")
+            self._credit(fact.user_id, leg, "debit", "TRANSFER_OUT", -amount, None, changes)
+            self._credit(receiver, leg, "credit", "TRANSFER_IN", amount, None, changes)
+        else:
+            source.result = "REJECTED"
+        return Outcome("recorded", receipt=Receipt(key, fact.user_id, None, 1, None, fact.occurred_us, changes.grant))
+
+
+OPERATIONS = {"tournament": "result", "session": "presence", "command": "level"}
+
+
+def event_key(fact: Fact) -> str:
+    """The key of the source's first receipt."""
+    if fact.kind == "transfer":
+        return f"transfer_{fact.user_id}-{fact.source}_transfer_{fact.user_id}"
+    return f"{fact.kind}_{fact.source}_{OPERATIONS[fact.kind]}_{fact.user_id}"
+
+
+def _specialization(fact: Fact) -> str:
+    """The specialization that a result or presence names."""
+    specialization: str = fact.payload[3 if fact.kind == "tournament" else 1]
+    return specialization
+
+
+def _count(standing: Standing, counted: tuple[str, int, int, int], sign: int) -> None:
+    _, sessions, theory, practice = counted
+    standing.sessions += sign * sessions
+    standing.theory += sign * theory
+    standing.practice += sign * practice

@@ -1,0 +1,351 @@
+"""Compares the oracle's state with Postgres, table by table and row by row, once the log is folded."""
+
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, NamedTuple
+
+from ops.oracle import ENTRY_COLUMNS, ENTRY_KEYS, Oracle, ratings
+from ops.oracle.state import Source, User
+from ops.verification.adoption import Adoption
+from ops.verification.report import Difference, EventAt, Report
+from ops.verification.snapshot import MICROSECONDS, Snapshot
+
+AS_GIVEN = object()
+"""In place of the values expected: nobody can tell, so the row is taken as it is."""
+
+
+class Expected(NamedTuple):
+    """What a row must hold. `values` is None where there must be no row."""
+
+    user_id: int | None
+    key: str
+    values: Any
+    seq: int | None = None
+
+
+class Table(NamedTuple):
+    """How one table is compared: its rows' columns after the first `keys` are values."""
+
+    name: str
+    columns: tuple[str, ...]
+    keys: int
+    statement: str
+    expect: Callable[[tuple[Any, ...]], Expected]
+    all_keys: Callable[[], Iterator[tuple[Any, ...]]]
+
+
+class Comparing:
+    """The comparison of state tables. Participations and attendances go first: they say what given sources were."""
+
+    def __init__(
+        self,
+        snapshot: Snapshot,
+        oracle: Oracle,
+        adoption: Adoption,
+        report: Report,
+        *,
+        logs: frozenset[tuple[str, int]],
+        unrecorded: dict[int, EventAt],
+    ) -> None:
+        self._snapshot = snapshot
+        self._oracle = oracle
+        self._adoption = adoption
+        self._report = report
+        self._logs = logs
+        self._unrecorded = unrecorded
+        self._rated: tuple[int, Any] = (0, {})
+
+    def run(self) -> None:
+        """Compare every state table."""
+        for table in self._tables():
+            self._compare(table)
+
+    def _compare(self, table: Table) -> None:
+        rows = matched = 0
+        for row in self._snapshot.stream(table.statement):
+            rows += 1
+            expected = table.expect(row)
+            if expected.values is AS_GIVEN:
+                self._report.unverifiable += 1
+                matched += 1
+                continue
+            if expected.values is not None:
+                matched += 1
+            if expected.values != row[table.keys :]:
+                self._differ(table, expected, row)
+        self._report.count(table.name, rows)
+        if matched < sum(1 for _ in table.all_keys()):
+            self._name_missing(table)
+
+    def _name_missing(self, table: Table) -> None:
+        there = {row[: table.keys] for row in self._snapshot.stream(table.statement)}
+        for key in table.all_keys():
+            if key not in there:
+                expected = table.expect(key)
+                if expected.values is not AS_GIVEN and expected.values is not None:
+                    values = dict(zip(table.columns[table.keys :], expected.values, strict=True))
+                    self._report.differences.append(
+                        Difference(table.name, expected.key, values, None, self._at(expected), expected.user_id)
+                    )
+
+    def _differ(self, table: Table, expected: Expected, row: tuple[Any, ...]) -> None:
+        found = dict(zip(table.columns[table.keys :], row[table.keys :], strict=True))
+        wanted = None
+        if expected.values is not None:
+            wanted = dict(zip(found, expected.values, strict=True))
+            wrong = [name for name in found if found[name] != wanted[name]]
+            found, wanted = {name: found[name] for name in wrong}, {name: wanted[name] for name in wrong}
+        self._report.differences.append(
+            Difference(table.name, expected.key, wanted, found, self._at(expected), expected.user_id)
+        )
+
+    def _at(self, expected: Expected) -> EventAt | None:
+        return event_at(self._snapshot, expected.user_id, expected.seq, self._unrecorded)
+
+    # Tables.
+
+    def _tables(self) -> Iterator[Table]:
+        users = self._oracle.users
+        yield _table(
+            "tournament_participations",
+            "user_id semester_id placement participants skills specialization_id status revision achieved_at "
+            "xp_awarded credits_awarded",
+            2,
+            self._participation,
+            lambda: ((id_, source) for id_, user in users.items() for source in user.tournaments),
+        )
+        yield _table(
+            "session_attendances",
+            "user_id session_id specialization_id status revision minutes theory_hours practice_hours skills occurred_at",
+            2,
+            self._attendance,
+            lambda: ((id_, source) for id_, user in users.items() for source in user.sessions),
+        )
+        yield _table("users", "id xp_balance credit_balance", 1, self._user, lambda: ((id_,) for id_ in users))
+        yield _table(
+            "specialization_progress",
+            "student_id specialization_id current_level total_xp completed_sessions theory_hours_completed "
+            "practice_hours_completed level_adjustment milestones_paid",
+            2,
+            self._progress,
+            lambda: ((id_, name) for id_, user in users.items() for name, s in user.standings.items() if s.level),
+        )
+        yield _table(
+            "user_licenses",
+            "user_id specialization_type current_level max_achieved_level football_skills",
+            2,
+            self._license,
+            lambda: ((id_, name) for id_, user in users.items() for name, s in user.standings.items() if s.license),
+            order="user_id",
+        )
+        yield _table(
+            "tournament_badges",
+            "user_id semester_id badge_type earned_at revoked_at",
+            3,
+            self._badge,
+            lambda: ((id_, *badge) for id_, user in users.items() for badge in user.badges),
+        )
+        yield _table(
+            "credit_transfers",
+            "sender_id idempotency_key receiver_id amount memo status reason receipt_seq occurred_at",
+            2,
+            self._transfer,
+            self._transfer_keys,
+        )
+        yield _table(
+            "tournament_rosters",
+            'tournament_id participants user_ids finalized_at log_id partition "offset"',
+            1,
+            self._roster,
+            lambda: ((tournament,) for tournament in self._oracle.rosters),
+        )
+
+    def _known(self, user_id: int) -> User | None:
+        return self._oracle.users.get(user_id)
+
+    def _participation(self, row: tuple[Any, ...]) -> Expected:
+        user_id, tournament = row[:2]
+        user = self._known(user_id)
+        source = user.tournaments.get(tournament) if user else None
+        key = f"user {user_id}, tournament {tournament}"
+        if source is None:
+            return Expected(user_id, key, None)
+        if source.row is None:
+            self._learn(source, row)
+            return Expected(user_id, key, AS_GIVEN)
+        _, placement, participants, specialization, skills, at = source.row
+        status = "withdrawn" if source.withdrawn else "final"
+        values = (placement, participants, _listed(skills), specialization, status, source.revision, at)
+        return Expected(user_id, key, (*values, source.given.xp, source.given.credits), source.seq)
+
+    def _attendance(self, row: tuple[Any, ...]) -> Expected:
+        user_id, session = row[:2]
+        user = self._known(user_id)
+        source = user.sessions.get(session) if user else None
+        key = f"user {user_id}, session {session}"
+        if source is None:
+            return Expected(user_id, key, None)
+        if source.row is None:
+            return Expected(user_id, key, AS_GIVEN)
+        status, specialization, minutes, theory, practice, skills, at = source.row
+        status = "withdrawn" if source.withdrawn else status
+        values = (specialization, status, source.revision, minutes, theory, practice, _listed(skills), at)
+        return Expected(user_id, key, values, source.seq)
+
+    @staticmethod
+    def _learn(source: Source, row: tuple[Any, ...]) -> None:
+        """Take a result that no log speaks of as its row has it: it counts for ratings."""
+        if row[2:] and row[7] == source.revision and not source.adopted:
+            skills = tuple((skill["name"], skill.get("performance")) for skill in row[4])
+            source.row = (row[6], row[2], row[3], row[5], skills, row[8])
+            source.withdrawn = row[6] == "withdrawn"
+
+    def _user(self, row: tuple[Any, ...]) -> Expected:
+        user = self._known(row[0])
+        if user is None:
+            # Registered by the academy: no event speaks of them yet.
+            return Expected(row[0], f"user {row[0]}", row[1:] if row[1:] == (0, 0) else None)
+        return Expected(row[0], f"user {row[0]}", (user.xp, user.credits))
+
+    def _progress(self, row: tuple[Any, ...]) -> Expected:
+        user_id, specialization = row[:2]
+        key = f"user {user_id}, {specialization}"
+        user = self._known(user_id)
+        standing = user.standings.get(specialization) if user else None
+        if user is None or standing is None or standing.level is None:
+            return Expected(user_id, key, AS_GIVEN if user and user.loose else None)
+        if user.loose:
+            totals = row[4:7] if row[2:] else (0, 0, 0)
+            return Expected(
+                user_id, key, (standing.level, standing.xp, *totals, standing.adjustment, *(row[8:] or (0,)))
+            )
+        totals = (standing.xp, standing.sessions, standing.theory, standing.practice)
+        return Expected(user_id, key, (standing.level, *totals, standing.adjustment, standing.milestones))
+
+    def _license(self, row: tuple[Any, ...]) -> Expected:
+        user_id, specialization = row[:2]
+        key = f"user {user_id}, {specialization}"
+        user = self._known(user_id)
+        standing = user.standings.get(specialization) if user else None
+        if user is None or standing is None or standing.license is None:
+            return Expected(user_id, key, AS_GIVEN if user and user.loose else None)
+        if self._rated[0] != user_id:
+            rules = self._oracle.rules[self._oracle.active]
+            self._rated = (user_id, ratings(user, rules, self._adoption.skills.get(user_id)))
+        rated = self._rated[1].get(specialization) or {}
+        skills = {name: {"rating": rating, "results": results} for name, (rating, results) in rated.items()} or None
+        return Expected(user_id, key, (standing.license, standing.highest, skills))
+
+    def _badge(self, row: tuple[Any, ...]) -> Expected:
+        user_id, tournament, badge = row[:3]
+        key = f"user {user_id}, tournament {tournament}, {badge}"
+        user = self._known(user_id)
+        held = user.badges.get((tournament, badge)) if user else None
+        if user is None or held is None:
+            return Expected(user_id, key, None)
+        earned, revoked = held
+        if not earned and row[3:]:
+            earned = row[3]
+        source = user.tournaments.get(tournament)
+        return Expected(user_id, key, (earned, revoked), source.seq if source else None)
+
+    def _transfer_keys(self) -> Iterator[tuple[int, str]]:
+        for key in self._oracle.orders:
+            if key.startswith("transfer_"):
+                sender, rest = key.removeprefix("transfer_").split("-", 1)
+                yield int(sender), rest.removesuffix(f"_transfer_{sender}")
+
+    def _transfer(self, row: tuple[Any, ...]) -> Expected:
+        sender, idempotency_key = row[:2]
+        key = f"transfer_{sender}-{idempotency_key}_transfer_{sender}"
+        source = self._oracle.orders.get(key)
+        if source is None:
+            return Expected(sender, key, None)
+        if source.result is None or source.payload is None:
+            return Expected(sender, key, AS_GIVEN)
+        receiver, amount, memo = source.payload
+        if row[2:] and not row[4]:
+            memo = ""  # erased, or never there: the receipt keeps the payload's hash
+        reason = "insufficient_funds" if source.result == "REJECTED" else None
+        values = (receiver, amount, memo, source.result, reason, source.seq, source.occurred_us)
+        return Expected(sender, key, values, source.seq)
+
+    def _roster(self, row: tuple[Any, ...]) -> Expected:
+        tournament = row[0]
+        key = f"tournament {tournament}"
+        if row[1:] and (row[4], row[5]) not in self._logs:
+            return Expected(None, key, AS_GIVEN)
+        roster = self._oracle.rosters.get(tournament)
+        if roster is None:
+            return Expected(None, key, None)
+        users = None if roster.user_ids is None else list(roster.user_ids)
+        log_id = next((log for log, partition in self._logs if partition == roster.partition), "")
+        if row[1:]:
+            log_id = row[4]
+        return Expected(
+            None, key, (roster.participants, users, roster.finalized_us, log_id, roster.partition, roster.offset)
+        )
+
+
+def _listed(skills: Sequence[tuple[str, float | None]]) -> list[dict[str, Any]]:
+    return [{"name": name, "performance": performance} for name, performance in skills]
+
+
+def _table(
+    name: str,
+    columns: str,
+    keys: int,
+    expect: Callable[[tuple[Any, ...]], Expected],
+    all_keys: Callable[[], Iterator[tuple[Any, ...]]],
+    order: str = "",
+) -> Table:
+    names = tuple(columns.split())
+    expressions = [
+        "revoked_at IS NOT NULL" if c == "revoked_at" else MICROSECONDS.format(c) if c.endswith("_at") else c
+        for c in names
+    ]
+    statement = f"SELECT {', '.join(expressions)} FROM {name}"
+    return Table(name, names, keys, f"{statement} ORDER BY {order}" if order else statement, expect, all_keys)
+
+
+def event_at(
+    snapshot: Snapshot, user_id: int | None, seq: int | None, unrecorded: dict[int, EventAt]
+) -> EventAt | None:
+    """Where the event stands that the receipt with this number came from."""
+    if seq is None:
+        return None
+    if seq < 0:
+        return unrecorded.get(seq)
+    found = snapshot.rows(
+        'SELECT topic, partition, "offset" FROM reward_receipts WHERE user_id = %s AND seq = %s AND topic IS NOT NULL',
+        (user_id, seq),
+    ) or snapshot.rows(
+        'SELECT topic, partition, "offset" FROM reward_receipts WHERE seq = %s AND topic IS NOT NULL', (seq,)
+    )
+    return EventAt(*found[0]) if found else None
+
+
+def compare_entries(
+    table: str, expected: Sequence[tuple[Any, ...]], found: Sequence[tuple[Any, ...]], opaque: frozenset[int]
+) -> Iterator[tuple[str, int, Any, Any, int | None]]:
+    """The rows of an append-only table that differ: key, user, what is expected, what is found, and whose receipt."""
+    columns = ENTRY_COLUMNS[table]
+    places = [columns.index(name) for name in ENTRY_KEYS[table]]
+    missing = Counter(expected)
+    stray: Counter[tuple[Any, ...]] = Counter(row for row in found if row[-1] not in opaque)
+    missing, stray = missing - stray, stray - missing
+    strays: dict[tuple[Any, ...], list[tuple[Any, ...]]] = {}
+    for row in stray.elements():
+        strays.setdefault(tuple(row[place] for place in places), []).append(row)
+    for row in missing.elements():
+        key = tuple(row[place] for place in places)
+        other = strays[key].pop() if strays.get(key) else None
+        wanted, got = dict(zip(columns, row, strict=True)), None
+        if other is not None:
+            wrong = [place for place, value in enumerate(row) if value != other[place]]
+            wanted = {columns[place]: row[place] for place in wrong}
+            got = {columns[place]: other[place] for place in wrong}
+        yield " ".join(map(str, key)), row[0], wanted, got, row[-1]
+    for key, rows in strays.items():
+        for row in rows:
+            yield " ".join(map(str, key)), row[0], None, dict(zip(columns, row, strict=True)), row[-1]

@@ -1,0 +1,314 @@
+"""Folds the log through the oracle in the order of the receipts, and compares each receipt and dead letter on the way.
+
+A partition's records come in offset order, receipts in the order in which they were decided. A record that a receipt
+names waits for its receipt's turn; one that no receipt names (a duplicate, a dead letter, ...) changes nothing if all
+went well, and comes right after the record of the same key that stands before it in the partition.
+"""
+
+from array import array
+from collections import defaultdict, deque
+from collections.abc import Mapping
+from dataclasses import dataclass
+from hashlib import md5
+from typing import Any, Final, Protocol
+
+from ops.oracle import Fact, GivenReceipt, Oracle, Outcome, Record, Unreadable, event_key, take_as_given
+from ops.oracle.state import Receipt
+from ops.verification.log import Partition, Stretch
+from ops.verification.report import Difference, EventAt, Report
+from ops.verification.snapshot import LetterRow, ReceiptRow, Snapshot
+
+FINAL: Final = frozenset({"conflict", "empty_command", "invalid_level", "negative_total"})
+UNFORESEEN: Final = "refused_by_database"
+"""What Postgres refused is not in the event's own bytes: nobody else can tell."""
+
+
+@dataclass(frozen=True, slots=True)
+class Readable:
+    """A partition whose log is still the one that the position counts in."""
+
+    log_id: str
+    stretch: Stretch
+
+
+class Reader(Protocol):
+    """Hands out a partition's records in offset order."""
+
+    def next(self, where: Partition) -> Record | None:
+        """The next record; None when none is left."""
+
+    def close(self) -> None:
+        """Stop reading."""
+
+
+class Folding:
+    """One pass over the log. What it finds about receipts, dead letters and rosters' records goes to `report`."""
+
+    def __init__(
+        self,
+        snapshot: Snapshot,
+        reader: Reader,
+        readable: Mapping[Partition, Readable],
+        oracle: Oracle,
+        report: Report,
+    ) -> None:
+        self._snapshot = snapshot
+        self._reader = reader
+        self._readable = readable
+        self._oracle = oracle
+        self._report = report
+        self._letters = {
+            (letter.topic, letter.partition, letter.offset): letter
+            for letter in snapshot.letters()
+            if self._is_readable(letter.topic, letter.partition, letter.offset, letter.log_id)
+        }
+        self._numbers: dict[Partition, array[int]] = {
+            where: snapshot.numbers(*where, part.log_id, part.stretch.start, part.stretch.end)
+            for where, part in readable.items()
+        }
+        self._latest: dict[Partition, dict[bytes | None, int]] = {where: {} for where in readable}
+        self._waiting: dict[tuple[str, int, int], Record] = {}
+        self._followers: defaultdict[int, deque[Record]] = defaultdict(deque)
+        self._reached = 0
+        self.unrecorded: dict[int, EventAt] = {}
+        """Numbers given to events that should have a receipt and have none, all below zero."""
+        self.opaque: list[int] = []
+        """Numbers of receipts that are of no event."""
+
+    def run(self) -> None:
+        """Fold everything."""
+        for receipt in self._snapshot.receipts():
+            self._reached = receipt.seq
+            self._report.count("reward_receipts")
+            if not self._names_a_record(receipt):
+                self._take_as_given(receipt)
+            else:
+                record = self._record_of(receipt)
+                if record is None:
+                    self._differ_receipt(receipt, "a committed record at its coordinates", "none")
+                else:
+                    self._apply(record, receipt)
+            for record in self._followers.pop(receipt.seq, ()):
+                self._apply(record, None)
+        for where in self._readable:
+            while (record := self._reader.next(where)) is not None:
+                self._route(where, record)
+        for records in list(self._followers.values()):
+            for record in records:
+                self._apply(record, None)
+        for letter in self._letters.values():
+            self._differ_letter(
+                EventAt(letter.topic, letter.partition, letter.offset), None, letter.reason, letter.user_id
+            )
+
+    # The order.
+
+    def _is_readable(self, topic: str, partition: int, offset: int, log_id: str) -> bool:
+        part = self._readable.get((topic, partition))
+        return part is not None and part.log_id == log_id and part.stretch.start <= offset
+
+    def _names_a_record(self, receipt: ReceiptRow) -> bool:
+        if receipt.topic is None or receipt.partition is None or receipt.offset is None or receipt.log_id is None:
+            return False
+        return self._is_readable(receipt.topic, receipt.partition, receipt.offset, receipt.log_id)
+
+    def _record_of(self, receipt: ReceiptRow) -> Record | None:
+        assert receipt.topic is not None
+        assert receipt.partition is not None
+        assert receipt.offset is not None
+        where = (receipt.topic, receipt.partition)
+        wanted = (*where, receipt.offset)
+        waiting = self._waiting.pop(wanted, None)
+        if waiting is not None:
+            return waiting
+        while (record := self._reader.next(where)) is not None:
+            if record.offset == receipt.offset:
+                self._latest[where][record.key] = receipt.seq
+                self._report.events += 1
+                return record
+            self._route(where, record)
+            if record.offset > receipt.offset:
+                return None
+        return None
+
+    def _route(self, where: Partition, record: Record) -> None:
+        """Let a record wait for its receipt, or follow the one before it of its key, or apply it now."""
+        self._report.events += 1
+        latest = self._latest[where]
+        seq = self._numbers[where][record.offset - self._readable[where].stretch.start]
+        if seq:
+            latest[record.key] = max(seq, latest.get(record.key, 0))
+            self._waiting[(*where, record.offset)] = record
+            return
+        after = latest.get(record.key, 0)
+        if after > self._reached:
+            self._followers[after].append(record)
+        else:
+            self._apply(record, None)
+
+    # One record.
+
+    def _apply(self, record: Record, receipt: ReceiptRow | None) -> None:
+        at = EventAt(record.topic, record.partition, record.offset)
+        letter = self._letters.pop((record.topic, record.partition, record.offset), None)
+        if letter is not None and letter.reason == UNFORESEEN and receipt is None:
+            self._report.unverifiable += 1
+            return
+        try:
+            fact = self._oracle.read(record)
+        except Unreadable as unreadable:
+            self._compare(record, at, Outcome("dead_letter", unreadable.reason, unreadable.detail), receipt, letter)
+            return
+        if fact.kind == "roster":
+            self._compare(record, at, self._oracle.apply_roster(fact, record), receipt, letter)
+            return
+        judgement = self._oracle.judge(fact)
+        seq = receipt.seq if receipt else None
+        if judgement in ("first", "correction") and receipt is None:
+            elsewhere = self._receipt_elsewhere(fact, judgement)
+            if elsewhere is not None and elsewhere > self._reached:
+                self._followers[elsewhere].append(record)
+                if letter is not None:
+                    self._letters[record.topic, record.partition, record.offset] = letter
+                return
+            seq = -len(self.unrecorded) - 1
+            self.unrecorded[seq] = at
+        elif judgement == "remembered" and letter is not None and letter.reason == "conflict":
+            source = self._oracle.source(fact)
+            if source is not None and not source.adopted:
+                self._report.unverifiable += 1
+                return
+        outcome = self._oracle.apply_fact(fact, judgement, seq, receipt.ruleset if receipt else None)
+        self._compare(record, at, outcome, receipt, letter, fact.user_id)
+
+    def _receipt_elsewhere(self, fact: Fact, judgement: str) -> int | None:
+        """The number of the receipt that stands for a fact that came by HTTP, or on another partition."""
+        key = event_key(fact)
+        return self._snapshot.receipt_number(key if judgement == "first" else f"{key}_r{fact.revision}")
+
+    def _take_as_given(self, receipt: ReceiptRow) -> None:
+        self._report.unverifiable += 1
+        given = GivenReceipt(
+            receipt.seq,
+            receipt.event_key,
+            receipt.corrects or receipt.event_key,
+            receipt.user_id,
+            receipt.revision,
+            receipt.ruleset,
+            receipt.occurred_us,
+            receipt.grant,
+            receipt.origin == "adopted",
+        )
+        if not take_as_given(self._oracle, given):
+            self.opaque.append(receipt.seq)
+
+    # Comparing.
+
+    def _compare(
+        self,
+        record: Record,
+        at: EventAt,
+        outcome: Outcome,
+        receipt: ReceiptRow | None,
+        letter: LetterRow | None,
+        user_id: int | None = None,
+    ) -> None:
+        if outcome.kind == "dead_letter" or letter is not None:
+            self._compare_letter(record, at, outcome, letter, user_id)
+        expected = outcome.receipt
+        if receipt is None:
+            if expected is not None:
+                self._report.differences.append(
+                    Difference("reward_receipts", expected.event_key, _plain(expected), None, at, expected.user_id)
+                )
+        elif expected is None:
+            self._differ_receipt(receipt, None, outcome.reason or outcome.kind)
+        else:
+            self._compare_receipt(expected, receipt, at)
+
+    def _compare_receipt(self, expected: Receipt, receipt: ReceiptRow, at: EventAt) -> None:
+        same = (
+            expected.event_key == receipt.event_key
+            and expected.user_id == receipt.user_id
+            and expected.corrects == receipt.corrects
+            and expected.revision == receipt.revision
+            and expected.occurred_us == receipt.occurred_us
+            and (expected.ruleset is None or expected.ruleset == receipt.ruleset)
+            and (expected.grant == receipt.grant or _sorted(expected.grant) == _sorted(receipt.grant))
+        )
+        if not same:
+            found = Receipt(
+                receipt.event_key,
+                receipt.user_id,
+                receipt.corrects,
+                receipt.revision,
+                receipt.ruleset,
+                receipt.occurred_us,
+                receipt.grant,
+            )
+            wanted, got = _plain(expected), _plain(found)
+            fields = [name for name in wanted if wanted[name] != got[name]]
+            self._report.differences.append(
+                Difference(
+                    "reward_receipts",
+                    receipt.event_key,
+                    {name: wanted[name] for name in fields},
+                    {name: got[name] for name in fields},
+                    at,
+                    receipt.user_id,
+                )
+            )
+
+    def _differ_receipt(self, receipt: ReceiptRow, expected: Any, found: Any) -> None:
+        at = None
+        if receipt.topic is not None and receipt.partition is not None and receipt.offset is not None:
+            at = EventAt(receipt.topic, receipt.partition, receipt.offset)
+        if expected is None:
+            found = {"receipt": receipt.event_key, "but the event is": found}
+        self._report.differences.append(
+            Difference("reward_receipts", receipt.event_key, expected, found, at, receipt.user_id)
+        )
+
+    def _compare_letter(
+        self, record: Record, at: EventAt, outcome: Outcome, letter: LetterRow | None, user_id: int | None
+    ) -> None:
+        self._report.count("dead_letters")
+        if outcome.kind != "dead_letter":
+            if letter is not None and letter.status not in ("retried", "dropped"):
+                self._differ_letter(at, None, letter.reason, user_id)
+            return
+        if letter is None:
+            self._differ_letter(at, outcome.reason, None, user_id)
+            return
+        expected: list[Any] = [outcome.reason, _statuses(outcome.reason)]
+        found: list[Any] = [letter.reason, letter.status]
+        if letter.reason != outcome.reason or letter.status not in _statuses(outcome.reason):
+            self._differ_letter(at, expected, found, user_id)
+        elif letter.digest is not None and letter.digest != _digest(record.value):
+            self._differ_letter(at, "the record's own bytes", "other bytes", user_id)
+
+    def _differ_letter(self, at: EventAt, expected: Any, found: Any, user_id: int | None) -> None:
+        key = f"{at.topic}[{at.partition}]@{at.offset}"
+        self._report.differences.append(Difference("dead_letters", key, expected, found, at, user_id))
+
+
+def _statuses(reason: str) -> tuple[str, ...]:
+    return ("final",) if reason in FINAL else ("open", "dropped")
+
+
+def _digest(value: bytes | None) -> str | None:
+    return None if value is None else md5(value, usedforsecurity=False).hexdigest()
+
+
+def _plain(receipt: Receipt) -> dict[str, Any]:
+    plain = receipt._asdict()
+    plain["grant"] = _sorted(receipt.grant)
+    return plain
+
+
+def _sorted(grant: dict[str, Any]) -> dict[str, Any]:
+    """The grant with its lists in an order of their own: which entry stands first means nothing."""
+    return {
+        name: sorted(value, key=repr) if isinstance(value, list) and name != "counted" else value
+        for name, value in grant.items()
+    }

@@ -1,0 +1,135 @@
+"""Reads the event topics once, each partition at the pace it is asked for, up to where Postgres's positions stand."""
+
+from collections import deque
+from collections.abc import Mapping
+from dataclasses import dataclass
+from time import monotonic
+from typing import Any, Final
+
+from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
+
+from ops.oracle import Record
+from schemas.errors import LaurelsError
+
+Partition = tuple[str, int]
+
+NO_TIMESTAMP: Final = 0
+HELD_RECORDS: Final = 4_000
+"""As many records of a partition wait before it is paused."""
+
+
+@dataclass(frozen=True, slots=True)
+class Stretch:
+    """The offsets of a partition to read: `start` up to but not including `end`."""
+
+    start: int
+    end: int
+
+
+class LogReader:
+    """Hands out the committed records of partitions in offset order. Joins no group and commits nothing.
+
+    `prefix` stands before the names of the topics on the cluster.
+    """
+
+    def __init__(
+        self,
+        client_settings: Mapping[str, Any],
+        stretches: Mapping[Partition, Stretch],
+        *,
+        prefix: str = "",
+        timeout_seconds: float = 30.0,
+    ) -> None:
+        self._stretches = dict(stretches)
+        self._prefix = prefix
+        self._timeout = timeout_seconds
+        self._held: dict[Partition, deque[Record]] = {where: deque() for where in stretches}
+        self._open: set[Partition] = {where for where, part in stretches.items() if part.start < part.end}
+        self._paused: set[Partition] = set()
+        self._names = {prefix + topic: topic for topic, _ in stretches}
+        self._consumer = Consumer(
+            {
+                "fetch.min.bytes": 1,
+                "queued.min.messages": 20_000,
+                "queued.max.messages.kbytes": 16_384,
+                "fetch.wait.max.ms": 50,
+                **client_settings,
+                "group.id": "laurels-verify",
+                "enable.auto.commit": False,
+                "enable.auto.offset.store": False,
+                "enable.partition.eof": True,
+                "isolation.level": "read_committed",
+                "auto.offset.reset": "error",
+                "allow.auto.create.topics": False,
+            }
+        )
+        self._consumer.assign([self._at(where, self._stretches[where].start) for where in sorted(self._open)])
+
+    def close(self) -> None:
+        """Leave the broker."""
+        self._consumer.close()
+
+    def next(self, where: Partition) -> Record | None:
+        """The partition's next record; None when nothing is left of its stretch."""
+        held = self._held[where]
+        if not held:
+            self._fetch(where)
+        return held.popleft() if held else None
+
+    def _at(self, where: Partition, offset: int | None = None) -> TopicPartition:
+        name = self._prefix + where[0]
+        return TopicPartition(name, where[1]) if offset is None else TopicPartition(name, where[1], offset)
+
+    def _fetch(self, where: Partition) -> None:
+        if where in self._paused:
+            self._paused.discard(where)
+            self._consumer.resume([self._at(where)])
+        deadline = monotonic() + self._timeout
+        while not self._held[where] and where in self._open:
+            messages = self._consumer.consume(2_000, 0.5)
+            for message in messages:
+                self._take(message)
+            if messages:
+                deadline = monotonic() + self._timeout
+                self._pause()
+            elif monotonic() > deadline:
+                message = f"{where[0]}[{where[1]}]: the broker sent nothing for {self._timeout:g} s"
+                raise LaurelsError(message)
+
+    def _take(self, message: Message) -> None:
+        error = message.error()
+        where = (self._names[str(message.topic())], int(message.partition() or 0))
+        if error is not None:
+            if error.code() != KafkaError._PARTITION_EOF:  # noqa: SLF001 - the client's name for it
+                raise LaurelsError(f"{where[0]}[{where[1]}] cannot be read: {error}") from KafkaException(error)
+            self._finish(where)
+            return
+        offset = message.offset()
+        assert offset is not None
+        if offset >= self._stretches[where].end:
+            self._finish(where)
+            return
+        kind, timestamp = message.timestamp()
+        self._held[where].append(
+            Record(
+                where[0],
+                where[1],
+                offset,
+                message.key(),  # type: ignore[arg-type]  # bytes: no deserializer is set
+                message.value(),  # type: ignore[arg-type]
+                None if kind == NO_TIMESTAMP else timestamp,
+            )
+        )
+        if offset == self._stretches[where].end - 1:
+            self._finish(where)
+
+    def _finish(self, where: Partition) -> None:
+        if where in self._open:
+            self._open.discard(where)
+            self._consumer.incremental_unassign([self._at(where)])
+
+    def _pause(self) -> None:
+        full = [where for where in self._open - self._paused if len(self._held[where]) > HELD_RECORDS]
+        if full:
+            self._paused.update(full)
+            self._consumer.pause([self._at(where) for where in full])

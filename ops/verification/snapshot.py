@@ -1,0 +1,178 @@
+"""Postgres as one transaction sees it: everything that a verification compares with, read in bounded portions."""
+
+import json
+from array import array
+from collections.abc import Iterator, Sequence
+from itertools import count
+from typing import Any, NamedTuple
+
+import msgspec
+from psycopg2.extras import register_default_jsonb
+
+from ops.oracle import ENTRY_COLUMNS
+from ops.oracle.book import row_hash_sql
+from sinks.database import Connect
+
+MICROSECONDS = "(extract(epoch FROM {}) * 1000000)::bigint"
+PORTION = 5_000
+
+LEVELS = """
+SELECT specialization_id, array_agg(xp_needed ORDER BY level)
+FROM specialization_levels JOIN specializations ON specializations.id = specialization_id
+WHERE level <= max_levels GROUP BY specialization_id
+"""
+POSITIONS = """
+SELECT topic, partition, log_id, next_offset FROM partition_positions WHERE consumer_group = %s
+ORDER BY topic, partition
+"""
+NUMBERED = """
+SELECT "offset", seq FROM reward_receipts WHERE topic = %s AND partition = %s AND log_id = %s
+"""
+RECEIPTS = f"""
+SELECT seq, event_key, user_id, corrects, revision, origin, ruleset, topic, log_id, partition, "offset", "grant",
+       {MICROSECONDS.format("occurred_at")}
+FROM reward_receipts ORDER BY seq
+"""
+LETTERS = """
+SELECT topic, partition, "offset", log_id, reason, status, md5(value), user_id FROM dead_letters
+"""
+ADOPTION = """
+SELECT coalesce(max(seq), 0), max(recorded_at) FROM reward_receipts WHERE origin = 'adopted'
+"""
+
+
+class ReceiptRow(NamedTuple):
+    """A receipt as Postgres holds it."""
+
+    seq: int
+    event_key: str
+    user_id: int
+    corrects: str | None
+    revision: int
+    origin: str
+    ruleset: str | None
+    topic: str | None
+    log_id: str | None
+    partition: int | None
+    offset: int | None
+    grant: dict[str, Any]
+    occurred_us: int
+
+
+class LetterRow(NamedTuple):
+    """A dead letter as Postgres holds it; `digest` is its value's MD5."""
+
+    topic: str
+    partition: int
+    offset: int
+    log_id: str
+    reason: str
+    status: str
+    digest: str | None
+    user_id: int | None
+
+
+class PositionRow(NamedTuple):
+    """A position as Postgres holds it."""
+
+    topic: str
+    partition: int
+    log_id: str
+    next_offset: int
+
+
+class Snapshot:
+    """One repeatable, read-only view of the database, for as long as it is open."""
+
+    def __init__(self, connect: Connect) -> None:
+        self._connection = connect()
+        self._connection.set_session(isolation_level="REPEATABLE READ", readonly=True)
+        register_default_jsonb(self._connection, globally=False, loads=msgspec.json.decode)
+        self._cursors = count()
+        self.adopted_seq, self.adopted_at = self.rows(ADOPTION)[0]
+
+    def close(self) -> None:
+        """End the transaction."""
+        self._connection.close()
+
+    def rows(self, statement: str, values: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
+        """All rows of a statement whose answer is small."""
+        with self._connection.cursor() as cursor:
+            cursor.execute(statement, values)
+            return cursor.fetchall()
+
+    def stream(self, statement: str, values: Sequence[Any] = ()) -> Iterator[tuple[Any, ...]]:
+        """The rows of a statement, fetched in portions."""
+        with self._connection.cursor(f"verify_{next(self._cursors)}") as cursor:
+            cursor.itersize = PORTION
+            cursor.execute(statement, values)
+            yield from cursor
+
+    def levels(self) -> dict[str, tuple[int, ...]]:
+        """XP needed for each level of each specialization."""
+        return {name: tuple(needs) for name, needs in self.rows(LEVELS)}
+
+    def rulesets(self) -> tuple[dict[str, Any], str]:
+        """The contents of all rulesets by hash, and the active one's hash."""
+        rows = self.rows("SELECT hash, content, active FROM rulesets")
+        return {name: json.loads(content) for name, content, _ in rows}, next(
+            name for name, _, active in rows if active
+        )
+
+    def positions(self, group: str) -> list[PositionRow]:
+        """The group's positions."""
+        return [PositionRow(*row) for row in self.rows(POSITIONS, (group,))]
+
+    def letters(self) -> list[LetterRow]:
+        """All dead letters."""
+        return [LetterRow(*row) for row in self.rows(LETTERS)]
+
+    def receipts(self) -> Iterator[ReceiptRow]:
+        """All receipts in the order in which they were decided."""
+        return map(ReceiptRow._make, self.stream(RECEIPTS))
+
+    def receipt_number(self, event_key: str) -> int | None:
+        """The number of the receipt with this key."""
+        rows = self.rows("SELECT seq FROM reward_receipts WHERE event_key = %s", (event_key,))
+        return rows[0][0] if rows else None
+
+    def numbers(self, topic: str, partition: int, log_id: str, start: int, end: int) -> array[int]:
+        """For each offset from `start` to `end` the number of the receipt that names it, 0 where none does."""
+        numbers = array("q", bytes(8 * max(end - start, 0)))
+        for offset, seq in self.stream(NUMBERED, (topic, partition, log_id)):
+            if start <= offset < end:
+                numbers[offset - start] = seq
+        return numbers
+
+    def digests(self, table: str) -> Iterator[tuple[int, int, int]]:
+        """Per user: how many of our rows the append-only table has, and the sum of their hashes."""
+        columns, source = entry_sql(table)
+        statement = f"""
+SELECT {columns[0]}, count(*), sum({row_hash_sql(tuple(columns))})::text
+FROM {source} WHERE {self.ours()} GROUP BY 1"""
+        for user_id, rows, digest in self.stream(statement):
+            yield user_id, rows, int(digest)
+
+    def entries(self, table: str, users: Sequence[int]) -> list[tuple[Any, ...]]:
+        """Our rows of some users in an append-only table."""
+        columns, source = entry_sql(table)
+        statement = f"SELECT {', '.join(columns)} FROM {source} WHERE {self.ours()} AND {columns[0]} = ANY(%s)"
+        return self.rows(statement, (list(users),))
+
+    def ours(self) -> str:
+        """What tells our rows from those that were there when the database was adopted."""
+        if self.adopted_at is None:
+            return "true"
+        moment = f"'{self.adopted_at.isoformat()}'::timestamptz"
+        return f"NOT coalesce(e.receipt_seq <= {self.adopted_seq}, e.recorded_at <= {moment})"
+
+
+def entry_sql(table: str) -> tuple[list[str], str]:
+    """The expressions that give an append-only table's compared columns, and what they come from."""
+    owner = "license" if table == "license_progressions" else "e"
+    columns = []
+    for column in ENTRY_COLUMNS[table]:
+        named = f"{owner if column in ('user_id', 'specialization_type') else 'e'}.{column}"
+        columns.append(MICROSECONDS.format(named) if column.endswith("_at") else named)
+    join = " JOIN user_licenses AS license ON license.id = e.user_license_id" if owner == "license" else ""
+    return columns, f"{table} AS e{join}"

@@ -1,0 +1,135 @@
+"""A whole verification: fold, compare state, and fold again to name the entries of users that do not add up."""
+
+from collections.abc import Collection, Mapping
+from typing import Final, Protocol
+
+from ops.oracle import ENTRY_COLUMNS, DigestBook, Oracle, RowBook
+from ops.oracle.book import Book
+from ops.verification.adoption import Adoption
+from ops.verification.comparing import Comparing, compare_entries, event_at
+from ops.verification.folding import Folding, Readable, Reader
+from ops.verification.log import Partition, Stretch
+from ops.verification.report import Difference, EventAt, Report
+from ops.verification.snapshot import Snapshot
+from sinks.positions import LogState
+
+USERS_AT_ONCE: Final = 5_000
+"""As many users' entries are held in memory when differences are named."""
+
+BEYOND = """
+SELECT max("offset") + 1 FROM (
+    SELECT "offset" FROM reward_receipts WHERE topic = %(topic)s AND partition = %(partition)s AND log_id = %(log_id)s
+    UNION ALL
+    SELECT "offset" FROM dead_letters WHERE topic = %(topic)s AND partition = %(partition)s AND log_id = %(log_id)s
+) AS recorded
+"""
+
+
+class Topics(Protocol):
+    """Where the events can be read again."""
+
+    def states(self, partitions: Collection[Partition]) -> dict[Partition, LogState]:
+        """The logs of those of the partitions that exist."""
+
+    def read(self, stretches: Mapping[Partition, Stretch]) -> Reader:
+        """A reader of these stretches."""
+
+
+class Verification:
+    """One verification: of what `snapshot` holds for `group`, against `topics`."""
+
+    def __init__(self, snapshot: Snapshot, topics: Topics, group: str) -> None:
+        self._snapshot = snapshot
+        self._topics = topics
+        self._group = group
+        self._levels = snapshot.levels()
+        self._rulesets, self._active = snapshot.rulesets()
+        self._adoption = Adoption()
+        self._position_differences: list[Difference] = []
+        self._positions = 0
+        self._readable = self._find_readable()
+
+    def run(self) -> Report:
+        """Fold, compare state, and where a user's entries do not add up, fold again to name them."""
+        report, oracle, folding, book = self._pass()
+        if self._adoption.learn(oracle):
+            report, oracle, folding, book = self._pass()
+        report.differences.extend(self._position_differences)
+        report.count("partition_positions", self._positions)
+        logs = frozenset(
+            (part.log_id, partition)
+            for (topic, partition), part in self._readable.items()
+            if topic == "tournament-rosters"
+        )
+        Comparing(self._snapshot, oracle, self._adoption, report, logs=logs, unrecorded=folding.unrecorded).run()
+        suspects = self._compare_digests(book, report)
+        del oracle
+        for first in range(0, len(suspects), USERS_AT_ONCE):
+            self._name_entries(suspects[first : first + USERS_AT_ONCE], report)
+        return report
+
+    def _pass(self) -> tuple[Report, Oracle, Folding, DigestBook]:
+        book = DigestBook()
+        report = Report()
+        oracle, folding = self._fold(book, report)
+        return report, oracle, folding, book
+
+    def _fold(self, book: Book, report: Report) -> tuple[Oracle, Folding]:
+        oracle = Oracle(self._levels, self._rulesets, self._active, book)
+        self._adoption.seed(oracle, self._snapshot)
+        stretches = {where: part.stretch for where, part in self._readable.items()}
+        reader = self._topics.read(stretches)
+        try:
+            folding = Folding(self._snapshot, reader, self._readable, oracle, report)
+            folding.run()
+        finally:
+            reader.close()
+        return oracle, folding
+
+    def _find_readable(self) -> dict[Partition, Readable]:
+        """The partitions whose log is the one that the position counts in; what is wrong with the others is noted."""
+        readable: dict[Partition, Readable] = {}
+        positions = self._snapshot.positions(self._group)
+        self._positions = len(positions)
+        states = self._topics.states([(position.topic, position.partition) for position in positions])
+        for position in positions:
+            state = states.get((position.topic, position.partition))
+            if state is None or state.log_id != position.log_id:
+                continue
+            where = {"topic": position.topic, "partition": position.partition, "log_id": position.log_id}
+            recorded = self._snapshot.rows(BEYOND, where)[0][0] or 0  # type: ignore[arg-type]
+            if not recorded <= position.next_offset <= state.end_offset:
+                self._position_differences.append(
+                    Difference(
+                        "partition_positions",
+                        f"{position.topic}[{position.partition}]",
+                        {"next_offset": f"{recorded} to {state.end_offset}"},
+                        {"next_offset": position.next_offset},
+                        EventAt(position.topic, position.partition, position.next_offset),
+                    )
+                )
+            end = min(position.next_offset, state.end_offset)
+            readable[position.topic, position.partition] = Readable(position.log_id, Stretch(state.start_offset, end))
+        return readable
+
+    def _compare_digests(self, book: DigestBook, report: Report) -> list[int]:
+        suspects: set[int] = set()
+        for table in ENTRY_COLUMNS:
+            expected = book.digests[table]
+            for user_id, rows, digest in self._snapshot.digests(table):
+                report.count(table, rows)
+                if expected.pop(user_id, 0) != digest:
+                    suspects.add(user_id)
+            report.count(table, 0)
+            suspects.update(expected)
+        return sorted(suspects)
+
+    def _name_entries(self, users: list[int], report: Report) -> None:
+        book = RowBook(frozenset(users))
+        _, folding = self._fold(book, Report())
+        opaque = frozenset(folding.opaque)
+        for table in ENTRY_COLUMNS:
+            found = self._snapshot.entries(table, users)
+            for key, user_id, wanted, got, seq in compare_entries(table, book.rows[table], found, opaque):
+                at = event_at(self._snapshot, user_id, seq, folding.unrecorded)
+                report.differences.append(Difference(table, key, wanted, got, at, user_id))
