@@ -34,7 +34,7 @@ class Delivery:
     payload_hash: bytes = b""
     key: bytes | None = None
     value: bytes | None = None
-    headers: Sequence[tuple[str, bytes]] = ()
+    headers: Sequence[tuple[str, bytes | None]] = ()
     timestamp_ms: int | None = None
     publication: OutboxMessage | None = None
 

@@ -85,8 +85,6 @@ _FIND = f"SELECT {_COLUMNS} FROM dead_letters {_WHERE} AND id > %(after)s ORDER 
 
 _COUNT = f"SELECT reason, status, count(*) FROM dead_letters {_WHERE} GROUP BY reason, status ORDER BY 1, 2"
 
-_LOCK = f"SELECT {_COLUMNS} FROM dead_letters WHERE id = %s FOR UPDATE"
-
 _RESOLVE = """
 UPDATE dead_letters SET status = %(status)s, resolved_by = %(actor)s, resolution = %(resolution)s, updated_at = now()
  WHERE id = %(id)s AND status = 'open'
@@ -120,49 +118,32 @@ def count_dead_letters(cursor: Cursor, wanted: Filter) -> list[tuple[str, str, i
     return list(cursor.fetchall())
 
 
-def lock_dead_letter(cursor: Cursor, id_: int) -> DeadLetter | None:
-    """Fetch the dead letter, locked until the transaction ends: two people cannot decide about it at once."""
-    cursor.execute(_LOCK, (id_,))
-    row = cursor.fetchone()
-    return None if row is None else _letter(row)
-
-
 def mark_retried(cursor: Cursor, letter: DeadLetter, *, actor: str, outcome: str) -> None:
     """Say that `letter` was applied after all, or needed not be; `outcome` is how."""
     _mark(cursor, letter, "retried", actor, outcome)
 
 
-def mark_dropped(cursor: Cursor, letter: DeadLetter, *, actor: str, reason: str) -> None:
-    """Give `letter` up. It stays, with who did it and why."""
-    _mark(cursor, letter, "dropped", actor, reason)
+def mark_dropped(cursor: Cursor, letter: DeadLetter, *, actor: str, reason: str) -> bool:
+    """Give `letter` up, and say whether it was open. It stays, with who did it and why."""
+    return _mark(cursor, letter, "dropped", actor, reason)
 
 
 def mark_refused_again(cursor: Cursor, letter: DeadLetter, refusal: Refused, *, actor: str) -> None:
     """Keep the reason for which a retry of `letter` failed. It stays open, unless that reason is final."""
     status: Status = "final" if refusal.reason in FINAL_REASONS else "open"
     detail = refusal.detail.replace("\0", "\\0")
-    changes = {
-        "reason": refusal.reason,
-        "detail": detail,
-        "event_key": refusal.event_key,
-        "status": status,
-    }
+    changes = {"reason": refusal.reason, "detail": detail, "event_key": refusal.event_key, "status": status}
     cursor.execute(_REFUSED_AGAIN, {"id": letter.id, **changes})
-    _audit(cursor, actor, "dead_letter.refused_again", letter, changes)
+    if cursor.rowcount:
+        _audit(cursor, actor, "dead_letter.refused_again", letter, changes)
 
 
-def _mark(cursor: Cursor, letter: DeadLetter, status: Status, actor: str, resolution: str) -> None:
-    cursor.execute(
-        _RESOLVE,
-        {"id": letter.id, "status": status, "actor": actor, "resolution": resolution},
-    )
-    _audit(
-        cursor,
-        actor,
-        f"dead_letter.{status}",
-        letter,
-        {"resolution": resolution, "reason": letter.reason},
-    )
+def _mark(cursor: Cursor, letter: DeadLetter, status: Status, actor: str, resolution: str) -> bool:
+    cursor.execute(_RESOLVE, {"id": letter.id, "status": status, "actor": actor, "resolution": resolution})
+    if not cursor.rowcount:
+        return False
+    _audit(cursor, actor, f"dead_letter.{status}", letter, {"resolution": resolution, "reason": letter.reason})
+    return True
 
 
 def _audit(

@@ -14,6 +14,7 @@ from schemas.events import dead_letter_topic, event_subject
 from schemas.rewards import Refused
 from sinks.alerts import raise_alerts
 from sinks.batch import Coordinates, Delivery
+from sinks.dead_letters import FINAL_REASONS
 from sinks.outbox import OutboxMessage, dead_letter_id, write_messages
 
 # The same record met again (a replay, a position that was taken back) is the same dead letter.
@@ -25,9 +26,6 @@ ON CONFLICT ON CONSTRAINT uq_dead_letters_coordinates DO UPDATE
 SET attempts = letter.attempts + 1, updated_at = now()
 RETURNING id, topic, log_id, partition, "offset", attempts = 1
 """
-
-FINAL_REASONS: Final = frozenset({"conflict", "empty_command", "invalid_level", "negative_total"})
-"""Refusals that no retry can change: the receipt stands."""
 
 MAX_ID: Final = 2**63 - 1
 MAX_TIMESTAMP_MS: Final = 253_402_300_799_999
