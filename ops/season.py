@@ -1,5 +1,6 @@
-"""A season's records as upstream services would publish them: the academy's facts, some of them twice, some corrected
-later, and poison where it is asked for. Deterministic by seed, streamed in time order.
+"""A season's records as upstream services would publish them, deterministic by seed, streamed in time order.
+
+They are the academy's facts, some of them repeated, some corrected later, with poison between where it is asked for.
 """
 
 import heapq

@@ -25,16 +25,23 @@ MESSAGE_TYPES: Final[dict[type, str]] = {
 """`ce_type` of each struct: its name and its version."""
 
 
-def cloudevent_headers(id: str, type: str, source: str, time: datetime) -> list[tuple[str, bytes]]:  # noqa: A002
-    """The headers of one message; names as the specification has them."""
-    return [
+def cloudevent_headers(
+    id: str,  # noqa: A002 - the names are CloudEvents' own
+    type: str,  # noqa: A002
+    source: str,
+    time: datetime | None,
+) -> list[tuple[str, bytes]]:
+    """The headers of one message; without a `time` it has none, as the specification allows."""
+    headers = [
         ("ce_specversion", SPEC_VERSION),
         ("ce_id", id.encode()),
         ("ce_type", type.encode()),
         ("ce_source", source.encode()),
-        ("ce_time", rfc3339(time).encode()),
         ("content-type", b"application/json"),
     ]
+    if time is not None:
+        headers.append(("ce_time", rfc3339(time).encode()))
+    return headers
 
 
 def rfc3339(moment: datetime) -> str:
@@ -43,7 +50,7 @@ def rfc3339(moment: datetime) -> str:
 
 
 def message_id(event: Event) -> str:
-    """`ce_id` of an event: its own id, where it has one that its publisher chose; stable, so repetitions show."""
+    """`ce_id` of an event: stable, so that a repetition shows."""
     match event:
         case TournamentResult() | SessionAttendance():
             return event.event_id

@@ -61,6 +61,14 @@ def parse(
     topic: str, key: bytes | None, value: bytes | None, timestamp_ms: int | None, specializations: Collection[str]
 ) -> Event | Refused:
     """Read one record of an event topic, checking in the order that the rules name."""
+    event = read_event(topic, value, specializations)
+    if isinstance(event, Refused):
+        return event
+    return check_delivery(event, key, timestamp_ms) or event
+
+
+def read_event(topic: str, value: bytes | None, specializations: Collection[str]) -> Event | Refused:
+    """What a record's value says by itself, whatever its key and time."""
     if value is None:
         return Refused("undecodable", "no value: a tombstone")
     if len(value) > MAX_EVENT_BYTES:
@@ -69,15 +77,7 @@ def parse(
         if len(value) < FRAME_BYTES:
             return Refused("undecodable", "a Confluent frame that is cut short")
         value = value[FRAME_BYTES:]
-    event = _read_quickly(topic, value, specializations) or _read_thoroughly(topic, value, specializations)
-    if isinstance(event, Refused):
-        return event
-    subject = event_subject(event)
-    if key != b"%d" % subject:
-        return Refused("key_mismatch", f"the key is {shown(key)}, not {subject}")
-    if timestamp_ms is not None and timestamp_ms >= 0:
-        return _refuse_future(event, timestamp_ms) or event
-    return event
+    return _read_quickly(topic, value, specializations) or _read_thoroughly(topic, value, specializations)
 
 
 def _read_quickly(topic: str, value: bytes, specializations: Collection[str]) -> Event | None:
@@ -156,7 +156,13 @@ def _is_beyond(placement: int | None, participants: int | None) -> bool:
     return placement is not None and participants is not None and placement > participants
 
 
-def _refuse_future(event: Event, timestamp_ms: int) -> Refused | None:
+def check_delivery(event: Event, key: bytes | None, timestamp_ms: int | None) -> Refused | None:
+    """Whether the record that brought `event` fits it: the key its subject, the record's time the event's."""
+    subject = event_subject(event)
+    if key != b"%d" % subject:
+        return Refused("key_mismatch", f"the key is {shown(key)}, not {subject}")
+    if timestamp_ms is None or timestamp_ms < 0:  # Kafka's own word for no timestamp is -1.
+        return None
     happened_at = event_time(event)
     if happened_at.timestamp() * 1000 < timestamp_ms + _CLEARLY_WITHIN_MS:
         return None

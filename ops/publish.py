@@ -1,0 +1,181 @@
+"""`laurels publish`: events from JSONL to their topics, checked before the first one is sent."""
+
+import io
+import shutil
+import sys
+import tempfile
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from contextlib import ExitStack, contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from time import monotonic
+from typing import Annotated, BinaryIO, Final
+
+import typer
+from msgspec import Struct, field, json
+from rich.console import Console
+from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
+
+from ops.cli import EXIT_DIFFERENT
+from ops.lines import BadLine, EventLine, LineReader, RawLine
+from schemas.client import Publisher
+from schemas.errors import LaurelsError
+from schemas.events import EVENT_TOPICS
+from schemas.settings import Settings, load_settings
+
+SPECIALIZATIONS: Final = "PLAYER,COACH,INTERNSHIP"
+SOURCE: Final = "/laurels/publish"
+STEP_LINES: Final = 1_000
+
+
+class Outcome(Struct, kw_only=True):
+    """What became of a file; `topics` counts the records published on each."""
+
+    dry_run: bool
+    published: int = 0
+    unchecked: int = 0
+    topics: dict[str, int] = field(default_factory=dict)
+    bad: list[BadLine] = field(default_factory=list)
+    seconds: float = 0.0
+
+
+def register(app: typer.Typer) -> None:
+    """Add `publish` to the command line."""
+    app.command()(publish)
+
+
+def publish(
+    file: Annotated[str, typer.Argument(metavar="FILE|-", help="JSONL, one record a line; - is standard input.")],
+    topic: Annotated[str | None, typer.Option(help="The topic of every line; then a line is just an event.")] = None,
+    specializations: Annotated[str, typer.Option(help="Those that the academy has.")] = SPECIALIZATIONS,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Check everything, send nothing.")] = False,  # noqa: FBT002
+    skip_bad: Annotated[bool, typer.Option("--skip-bad", help="Publish all but the bad lines.")] = False,  # noqa: FBT002
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object on standard output.")] = False,  # noqa: FBT002
+) -> None:
+    """Publish events, each keyed by its user (rosters by their tournament), once all of them are checked.
+
+    A line is {"topic": ..., "event": {...}}, or with --topic just the event; it is sent byte for byte. One bad line
+    and nothing is published, and every bad line is named with its reason.
+
+    Exit codes: 0 published (with --skip-bad also where lines were left out; with --dry-run: nothing is bad);
+    1 lines are bad, nothing was published; 2 wrong use; 3 the file cannot be read or the brokers did not confirm:
+    then publish the whole file again, what did arrive has no second effect.
+
+    For example:
+
+      laurels publish season.jsonl
+
+      laurels publish results.jsonl --topic tournament-results --dry-run
+    """
+    if topic is not None and topic not in EVENT_TOPICS:
+        raise typer.BadParameter(f"{topic} is not one of {', '.join(EVENT_TOPICS)}", param_hint="--topic")
+    console = Console(stderr=True, quiet=as_json)
+    reader = LineReader(topic, frozenset(specializations.split(",")), datetime.now(UTC))
+    started = monotonic()
+    outcome = Outcome(dry_run=dry_run)
+    with _opened(file) as lines:
+        outcome.bad = check_lines(lines, reader)
+        for bad in outcome.bad:
+            console.print(f"line {bad.line}: {bad.reason}: {bad.detail}", markup=False, highlight=False, soft_wrap=True)
+        refused = bool(outcome.bad) and not skip_bad
+        if not refused:
+            settings = None if dry_run else load_settings()
+            _publish_lines(lines, reader, outcome, settings, console)
+    outcome.seconds = round(monotonic() - started, 3)
+    if as_json:
+        typer.echo(json.encode(outcome))
+    else:
+        console.print(_summary(outcome, refused=refused), markup=False, highlight=False)
+    raise typer.Exit(EXIT_DIFFERENT if refused else 0)
+
+
+def check_lines(lines: Iterable[bytes], reader: LineReader) -> list[BadLine]:
+    """Every bad line."""
+    read = (reader.read(number, line) for number, line in _numbered(lines))
+    return [line for line in read if isinstance(line, BadLine)]
+
+
+def _publish_lines(
+    lines: BinaryIO, reader: LineReader, outcome: Outcome, settings: Settings | None, console: Console
+) -> None:
+    """Send every good line, or without settings only count them."""
+    published = Counter[str]()
+    with ExitStack() as stack:
+        bar = stack.enter_context(_progress(console))
+        publisher = None if settings is None else stack.enter_context(_publisher(settings))
+        task = bar.add_task("published" if publisher else "checked", total=_size(lines))
+        lines.seek(0)
+        for number, line in _numbered(lines):
+            match reader.read(number, line):
+                case EventLine(topic, event, value):
+                    published[topic] += 1
+                    if publisher is not None:
+                        publisher.send_event(topic, event, value)
+                case RawLine(topic, key, value):
+                    published[topic] += 1
+                    outcome.unchecked += 1
+                    if publisher is not None:
+                        publisher.send(topic, key, value, name=f"line {number}")
+            if number % STEP_LINES == 0:
+                bar.update(task, completed=lines.tell())
+        bar.update(task, completed=lines.tell())
+    outcome.topics = dict(published)
+    outcome.published = published.total()
+
+
+def _publisher(settings: Settings) -> Publisher:
+    return Publisher(
+        settings.bootstrap_servers, source=SOURCE, topic_prefix=settings.topic_prefix, config=settings.librdkafka()
+    )
+
+
+def _numbered(lines: Iterable[bytes]) -> Iterator[tuple[int, bytes]]:
+    """Every line but the empty ones, with its number."""
+    for number, line in enumerate(lines, 1):
+        content = line.strip()
+        if content:
+            yield number, content
+
+
+@contextmanager
+def _opened(file: str) -> Iterator[BinaryIO]:
+    """The file's bytes, such that they can be read twice."""
+    with ExitStack() as stack:
+        try:
+            source = sys.stdin.buffer if file == "-" else stack.enter_context(Path(file).open("rb"))
+            if source.seekable():
+                lines: BinaryIO = source
+            else:
+                lines = stack.enter_context(tempfile.TemporaryFile())
+                shutil.copyfileobj(source, lines)
+                lines.seek(0)
+        except OSError as error:
+            raise LaurelsError(f"{file}: {error.strerror}") from error
+        yield lines
+
+
+def _size(lines: BinaryIO) -> int:
+    return lines.seek(0, io.SEEK_END)
+
+
+def _progress(console: Console) -> Progress:
+    return Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        DownloadColumn(),
+        TimeRemainingColumn(),
+        console=console,
+        disable=console.quiet or not console.is_terminal,
+        transient=True,
+    )
+
+
+def _summary(outcome: Outcome, *, refused: bool) -> str:
+    bad = f"{len(outcome.bad)} bad lines"
+    if refused:
+        return f"nothing published: {bad}"
+    said = "would publish" if outcome.dry_run else "published"
+    topics = ", ".join(f"{count} on {topic}" for topic, count in sorted(outcome.topics.items()))
+    left_out = f"; left out {bad}" if outcome.bad else ""
+    return f"{said} {outcome.published} records in {outcome.seconds:.1f} s ({topics or 'none'}){left_out}"
