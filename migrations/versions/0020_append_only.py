@@ -29,14 +29,14 @@ LEDGERS = {
     "xp_transactions": (
         "description",
         BLANKED,
-        "id, user_id, transaction_type, amount, balance_after, semester_id, specialization_id, idempotency_key, "
-        "receipt_seq, created_at, recorded_at",
+        """id, user_id, transaction_type, amount, balance_after, semester_id, specialization_id, idempotency_key,
+        receipt_seq, created_at, recorded_at""",
     ),
     "credit_transactions": (
         "description",
         BLANKED,
-        "id, user_id, user_license_id, transaction_type, amount, balance_after, semester_id, enrollment_id, "
-        "idempotency_key, receipt_seq, created_at, recorded_at",
+        """id, user_id, user_license_id, transaction_type, amount, balance_after, semester_id, enrollment_id,
+        idempotency_key, receipt_seq, created_at, recorded_at""",
     ),
     "license_progressions": (
         "advancement_reason",
@@ -46,8 +46,8 @@ LEDGERS = {
     "reward_receipts": (
         "payload_hash",
         REMEMBERED,
-        'event_key, seq, user_id, corrects, revision, origin, ruleset, topic, log_id, partition, "offset", "grant", '
-        "occurred_at, recorded_at",
+        """event_key, seq, user_id, corrects, revision, origin, ruleset, topic, log_id, partition, "offset", "grant",
+        occurred_at, recorded_at""",
     ),
     "skill_rewards": (
         None,
