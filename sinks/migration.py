@@ -47,10 +47,11 @@ def migrate_to(database_url: str, revision: str, progress: Progress | None = Non
         upwards = _upwards(connection, config, revision)
         connection.commit()  # what Alembic finds open it would leave uncommitted
         _walk(config, revision, upwards=upwards)
-        with connection.begin():
-            for line in _finish(connection, config):
-                if progress is not None:
-                    progress(line)
+        lines = _finish(connection, config)
+        connection.commit()
+        if progress is not None:
+            for line in lines:
+                progress(line)
 
 
 @contextmanager
