@@ -23,16 +23,17 @@ class Outgoing(NamedTuple):
     headers: list[Header]
 
 
-def outgoing(message: OutboxMessage, letters: Mapping[int, DeadLetter]) -> Outgoing:
+def outgoing(message: OutboxMessage, letters: Mapping[int, DeadLetter], topic_prefix: str = "") -> Outgoing:
     """Make the record for `message`; `letters` holds the dead letters that messages name."""
+    topic = topic_prefix + message.topic
     if message.dead_letter is not None:
-        return _dead_letter(message, letters.get(message.dead_letter))
+        return _dead_letter(topic, message, letters.get(message.dead_letter))
     key = None if message.key is None else message.key.encode()
     headers = cloudevent_headers(message.id, message.type, SOURCE, message.time)
-    return Outgoing(message.topic, key, bytes(message.value), [*headers])
+    return Outgoing(topic, key, bytes(message.value), [*headers])
 
 
-def _dead_letter(message: OutboxMessage, letter: DeadLetter | None) -> Outgoing:
+def _dead_letter(topic: str, message: OutboxMessage, letter: DeadLetter | None) -> Outgoing:
     """Send the dead letter as it was, with what happened in headers named as Kafka Connect names them."""
     identity: list[Header] = [("__connect.errors.message.id", message.id.encode())]
     if letter is None:
@@ -62,7 +63,7 @@ def _dead_letter(message: OutboxMessage, letter: DeadLetter | None) -> Outgoing:
     if original_bytes > room:
         errors.append(_error("headers.left.out.bytes", original_bytes))
         original = []
-    return Outgoing(message.topic, letter.key, value, [*original, *errors])
+    return Outgoing(topic, letter.key, value, [*original, *errors])
 
 
 def _error(name: str, content: str | int) -> Header:

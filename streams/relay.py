@@ -9,7 +9,6 @@ itself. A message that the broker refuses stops its lane; everything from that r
 """
 
 import threading
-from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
@@ -18,7 +17,7 @@ from typing import Any, Final
 
 import psycopg2
 import structlog
-from confluent_kafka import KafkaError, KafkaException, Message, Producer
+from confluent_kafka import KafkaException, Producer
 from psycopg2.extensions import cursor as Cursor
 
 from schemas.errors import MustStop
@@ -28,6 +27,7 @@ from sinks.dead_letters import fetch_dead_letters
 from sinks.failpoints import failpoint
 from sinks.outbox import LANES, OutboxMessage, OutboxRow
 from streams.backoff import Backoff
+from streams.in_flight import SentLane, SentRow
 from streams.outgoing import Outgoing, outgoing
 
 LOCK_CLASS: Final = 0x1A07E15
@@ -52,7 +52,7 @@ PRODUCER_SETTINGS: Final[Mapping[str, Any]] = {
     "queue.buffering.max.kbytes": 65_536,
 }
 
-log = structlog.get_logger()
+log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
 
 
 @dataclass(slots=True)
@@ -71,8 +71,9 @@ class Relay:
     An outage of Postgres or Kafka is waited for. `failure` is what it may not pass over, and ended it.
     """
 
-    def __init__(self, connect: Connect, producer_settings: Mapping[str, Any]) -> None:
+    def __init__(self, connect: Connect, producer_settings: Mapping[str, Any], *, topic_prefix: str = "") -> None:
         self._connect = connect
+        self._topic_prefix = topic_prefix
         self._settings = {**PRODUCER_SETTINGS, **producer_settings}
         self._stopping = threading.Event()
         self._thread: threading.Thread | None = None
@@ -98,7 +99,8 @@ class Relay:
                 with closing(self._connect()) as connection:
                     connection.autocommit = True
                     with connection.cursor() as cursor:
-                        term = _Term(cursor, Producer(self._settings), self.counts, self._stopping)
+                        producer = Producer(self._settings)
+                        term = _Term(cursor, producer, self._topic_prefix, self.counts, self._stopping)
                         term.serve(backoff.reset)
             except psycopg2.Error as error:
                 if classify(error) is not Verdict.RETRY:
@@ -117,73 +119,18 @@ class Relay:
             log.exception("relay ended")
 
 
-class _Sent:
-    """A row whose messages are on their way."""
-
-    __slots__ = ("error", "row", "waiting")
-
-    def __init__(self, row: OutboxRow) -> None:
-        self.row = row
-        self.waiting = len(row.messages)
-        self.error: KafkaError | None = None
-
-    def answered(self, error: KafkaError | None, _message: Message) -> None:
-        self.waiting -= 1
-        if error is not None:
-            self.error = error
-
-
-class _Lane:
-    """What one lane has in flight, in order. After a refusal it goes on row by row, until one is delivered."""
-
-    def __init__(self) -> None:
-        self.sent: deque[_Sent] = deque()
-        self._backoff = Backoff()
-        self._cautious = False
-
-    def settle(self) -> list[OutboxRow]:
-        """Forget the rows delivered, in order, up to the first that is not, and return them."""
-        delivered = []
-        while self.sent and self.sent[0].waiting == 0 and self.sent[0].error is None:
-            delivered.append(self.sent.popleft().row)
-        if delivered:
-            self._backoff.reset()
-            self._cautious = False
-        return delivered
-
-    def refusal(self) -> KafkaError | None:
-        """Return why the lane had to stop, once nothing of it is in flight any more."""
-        first = next((sent.error for sent in self.sent if sent.error is not None), None)
-        return None if first is None or any(sent.waiting for sent in self.sent) else first
-
-    def begin_again(self) -> float:
-        """Forget what was sent, to send it again after so many seconds."""
-        self.sent.clear()
-        self._cautious = True
-        return self._backoff.next_seconds()
-
-    def ready(self) -> bool:
-        """Whether another row may be sent."""
-        if self._backoff.waiting() or (self._cautious and self.sent):
-            return False
-        return all(sent.error is None for sent in self.sent)
-
-
 class _Term:
     """A relay's work over one connection, with one producer: it ends when either does."""
 
     def __init__(
-        self,
-        cursor: Cursor,
-        producer: Producer,
-        counts: RelayCounts,
-        stopping: threading.Event,
+        self, cursor: Cursor, producer: Producer, topic_prefix: str, counts: RelayCounts, stopping: threading.Event
     ) -> None:
         self._cursor = cursor
         self._producer = producer
+        self._topic_prefix = topic_prefix
         self._counts = counts
         self._stopping = stopping
-        self._lanes: dict[int, _Lane] = {}
+        self._lanes: dict[int, SentLane] = {}
         self._standby = Backoff(first=STANDBY_SECONDS, most=STANDBY_SECONDS)
         counts.lanes = 0
         counts.terms += 1
@@ -216,7 +163,7 @@ class _Term:
                 continue
             self._cursor.execute("SELECT pg_try_advisory_lock(%s, %s)", (LOCK_CLASS, lane))
             if self._cursor.fetchone() == (True,):
-                self._lanes[lane] = _Lane()
+                self._lanes[lane] = SentLane()
         self._counts.lanes = len(self._lanes)
 
     def _take_rows(self) -> bool:
@@ -235,7 +182,7 @@ class _Term:
 
     def _send(self, row: OutboxRow) -> None:
         failpoint("relay_before_sending")
-        sent = _Sent(row)
+        sent = SentRow(row)
         self._lanes[row.lane].sent.append(sent)
         for record in chain.from_iterable(map(self._records, _some_at_once(row.messages))):
             self._produce(record, sent)
@@ -244,9 +191,9 @@ class _Term:
     def _records(self, messages: Sequence[OutboxMessage]) -> list[Outgoing]:
         ids = [message.dead_letter for message in messages if message.dead_letter is not None]
         letters = fetch_dead_letters(self._cursor, ids) if ids else {}
-        return [outgoing(message, letters) for message in messages]
+        return [outgoing(message, letters, self._topic_prefix) for message in messages]
 
-    def _produce(self, record: Outgoing, sent: _Sent) -> None:
+    def _produce(self, record: Outgoing, sent: SentRow) -> None:
         while not self._stopping.is_set():
             try:
                 self._producer.produce(

@@ -162,7 +162,7 @@ def test_what_a_check_does_not_see_again_is_resolved(cursor: Cursor) -> None:
     ],
 )
 def test_a_silenced_alert_is_kept_and_not_announced_until_the_silence_expires(
-    cursor: Cursor, kind: str | None, subject: str | None, silent: bool
+    cursor: Cursor, kind: str | None, subject: str | None, *, silent: bool
 ) -> None:
     cursor.execute(
         """INSERT INTO alert_silences (kind, subject, reason, created_by, expires_at)

@@ -171,7 +171,7 @@ def test_a_dead_letter_arrives_with_its_bytes_headers_coordinates_and_reason(des
                    RETURNING id""",
                 (offset, value),
             )
-            letters.append(cursor.fetchone()[0])
+            letters += [row[0] for row in cursor.fetchall()]
         messages = [
             (
                 0,
