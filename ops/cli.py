@@ -30,12 +30,16 @@ class Command:
 COMMANDS: Final = (
     Command("up", "ops.up", "Run everything on this machine."),
     Command("worker", "ops.worker", "Record what the topics bring."),
+    Command("relay", "ops.relay", "Relay the outbox to Kafka, without a worker."),
     Command("migrate", "ops.migrate", "Bring the database up to date, or adopt an academy's own."),
     Command("doctor", "ops.doctor", "Check everything Laurels needs, and say what to mend."),
     Command("topics", "ops.topics", "Create the topics."),
     Command("publish", "ops.publish", "Publish events from JSONL."),
     Command("generate", "ops.generate", "Make realistic events."),
     Command("verify", "ops.verify", "Prove that Postgres holds what the topics say."),
+    Command("dlq", "ops.dlq", "Look at dead letters, retry them or give them up."),
+    Command("alerts", "ops.alerts", "Look at alerts, silence and acknowledge them."),
+    Command("explain", "ops.explain", "Tell how an entry or a user's rewards came about."),
     Command("rules", "ops.rules", "Check, compare and publish rulesets."),
     Command("bench", "ops.bench", "Measure throughput and latency."),
 )
