@@ -9,7 +9,7 @@ from schemas.messages import GrantNote
 from schemas.rewards import Decision, Duplicate, Grant, Refused, Stale, UserState
 from schemas.ruleset import Ruleset
 from sinks.batch import Delivery, Origin
-from sinks.ledger.rows import Rows, add_grant, add_receipt
+from sinks.ledger.rows import Rows, add_receipt, post_grant
 from sinks.ledger.rules import RewardEvent, Rules
 
 
@@ -81,15 +81,15 @@ def _fold_event(
         case Grant():
             source = state.sources.get(base_key)
             state.advance(decision, base_key)
-            add_grant(
+            post_grant(
                 folded.rows,
                 event,
                 decision,
                 delivery,
+                states,
                 seq=next(seqs),
                 origin=origin,
                 had_row=source is not None and source.specialization is not None,
-                balances=iter(_move_balances(folded.rows, decision, state, states)),
             )
         case Duplicate():
             if decision.remember is not None:
@@ -101,24 +101,16 @@ def _fold_event(
                 state.sources[base_key] = decision.source_after
                 note: GrantNote = {"refused": decision.reason}
                 add_receipt(
-                    folded.rows, event, decision.event_key, decision.source_after, note, delivery, next(seqs), origin
+                    folded.rows,
+                    event,
+                    delivery,
+                    event_key=decision.event_key,
+                    source=decision.source_after,
+                    note=note,
+                    seq=next(seqs),
+                    origin=origin,
                 )
         case Stale():
             return
         case _:
             assert_never(decision)
-
-
-def _move_balances(rows: Rows, grant: Grant, state: UserState, states: Mapping[int, UserState]) -> list[int]:
-    """Move the balances by the grant's entries; the balance after each XP, then each credit entry."""
-    after: list[int] = []
-    for xp in grant.xp:
-        state.xp_balance += xp.amount
-        rows.xp_deltas[state.user_id] = rows.xp_deltas.get(state.user_id, 0) + xp.amount
-        after.append(state.xp_balance)
-    for credit in grant.credits:
-        owner = states[credit.user_id]
-        owner.credit_balance += credit.amount
-        rows.credit_deltas[owner.user_id] = rows.credit_deltas.get(owner.user_id, 0) + credit.amount
-        after.append(owner.credit_balance)
-    return after

@@ -4,21 +4,31 @@ Everything that is append-only becomes a line of COPY at once. Rows that a batch
 correction) are kept as their last value and written once.
 """
 
-from collections.abc import Iterator
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Final, assert_never
+from typing import Final, assert_never, cast
 
 import msgspec
 
-from schemas.events import CreditTransfer, LevelCommand, SessionAttendance, TournamentResult, event_subject
+from schemas.cloudevents import MESSAGE_TYPES
+from schemas.events import (
+    REWARD_ENTRIES,
+    CreditTransfer,
+    LevelCommand,
+    SessionAttendance,
+    TournamentResult,
+    event_subject,
+)
 from schemas.messages import GrantNote, RecordedEntry
-from schemas.rewards import Grant, Source
+from schemas.rewards import Grant, Source, UserState
 from sinks.batch import Delivery, Origin
 from sinks.ledger.rules import RewardEvent
 from sinks.outbox import OutboxMessage, recorded_id
 
 _ESCAPES: Final = str.maketrans({"\\": "\\\\", "\t": "\\t", "\n": "\\n", "\r": "\\r"})
+RECORDED_TYPE: Final = MESSAGE_TYPES[RecordedEntry]
+_BACKSLASH: Final = "\\"
 _encode_json = msgspec.json.Encoder().encode
 
 COLUMNS: Final = {
@@ -42,8 +52,8 @@ COLUMNS: Final = {
 
 
 def text(value: str) -> str:
-    """`value` as COPY's text format has it."""
-    return value.translate(_ESCAPES)
+    """`value` as COPY's text format has it. Most are plain names, which is much cheaper to see than to translate."""
+    return value if value.isidentifier() else value.translate(_ESCAPES)
 
 
 @dataclass(slots=True)
@@ -79,7 +89,7 @@ class Progression:
     advanced_by: int | None
     reason: str
     seq: int
-    at: datetime
+    at: str
 
 
 @dataclass(slots=True)
@@ -99,37 +109,31 @@ class Rows:
     messages: list[tuple[int, OutboxMessage]] = field(default_factory=list)
 
 
-def add_grant(
+def post_grant(
     rows: Rows,
     event: RewardEvent,
     grant: Grant,
     delivery: Delivery,
+    states: Mapping[int, UserState],
     *,
     seq: int,
     origin: Origin,
     had_row: bool,
-    balances: Iterator[int],
 ) -> None:
-    """Add everything that `grant` writes. `balances` runs along its XP, then its credit entries: each one's after."""
+    """Add everything that `grant` writes, and move the balances in `states` by its entries."""
     user_id = event_subject(event)
     at = event.occurred_at.isoformat()
-    for xp in grant.xp:
-        rows.copies["xp_transactions"].append(
-            f"{user_id}\t{xp.type}\t{xp.amount}\t{next(balances)}\t{_or_null(xp.semester_id)}\t{xp.specialization}\t"
-            f"{text(xp.key)}\t{seq}\t{at}\n"
-        )
-    for credit in grant.credits:
-        rows.copies["credit_transactions"].append(
-            f"{credit.user_id}\t{credit.type}\t{credit.amount}\t{next(balances)}\t{_or_null(credit.semester_id)}\t"
-            f"{text(credit.key)}\t{seq}\t{at}\n"
-        )
+    _post_xp(rows, grant, states[user_id], seq, at)
+    _post_credits(rows, grant, states, seq, at)
     for skill in grant.skills:
         rows.copies["skill_rewards"].append(
             f"{user_id}\t{skill.source_type}\t{skill.source_id}\t{skill.skill}\t{skill.points}\t{seq}\t{at}\n"
         )
-    _add_source(rows, event, grant, had_row=had_row, seq=seq)
-    rows.progress.update((user_id, specialization) for specialization in grant.progress_after)
-    rows.licenses.update((user_id, specialization) for specialization in grant.licenses_after)
+    _keep_source(rows, event, grant, had_row=had_row, seq=seq)
+    for specialization in grant.progress_after:
+        rows.progress.add((user_id, specialization))
+    for specialization in grant.licenses_after:
+        rows.licenses.add((user_id, specialization))
     for change in grant.level_changes:
         by, reason = (event.advanced_by, event.reason) if isinstance(event, LevelCommand) else (None, grant.event_key)
         rows.progressions.append(
@@ -141,21 +145,51 @@ def add_grant(
                 advanced_by=by,
                 reason=reason,
                 seq=seq,
-                at=event.occurred_at,
+                at=at,
             )
         )
     add_receipt(
-        rows, event, grant.event_key, grant.source_after, _note(grant, user_id), delivery, seq, origin, grant.corrects
+        rows,
+        event,
+        delivery,
+        event_key=grant.event_key,
+        source=grant.source_after,
+        note=_note(grant, user_id),
+        seq=seq,
+        origin=origin,
+        corrects=grant.corrects,
     )
 
 
-def add_receipt(  # noqa: PLR0913  a receipt is this wide
+def _post_xp(rows: Rows, grant: Grant, state: UserState, seq: int, at: str) -> None:
+    for entry in grant.xp:
+        state.xp_balance += entry.amount
+        rows.xp_deltas[state.user_id] = rows.xp_deltas.get(state.user_id, 0) + entry.amount
+        rows.copies["xp_transactions"].append(
+            f"{state.user_id}\t{entry.type}\t{entry.amount}\t{state.xp_balance}\t{_or_null(entry.semester_id)}\t"
+            f"{entry.specialization}\t{text(entry.key)}\t{seq}\t{at}\n"
+        )
+
+
+def _post_credits(rows: Rows, grant: Grant, states: Mapping[int, UserState], seq: int, at: str) -> None:
+    for entry in grant.credits:
+        owner = states[entry.user_id]
+        owner.credit_balance += entry.amount
+        rows.credit_deltas[owner.user_id] = rows.credit_deltas.get(owner.user_id, 0) + entry.amount
+        rows.copies["credit_transactions"].append(
+            f"{owner.user_id}\t{entry.type}\t{entry.amount}\t{owner.credit_balance}\t{_or_null(entry.semester_id)}\t"
+            f"{text(entry.key)}\t{seq}\t{at}\n"
+        )
+
+
+def add_receipt(
     rows: Rows,
     event: RewardEvent,
+    delivery: Delivery,
+    *,
     event_key: str,
     source: Source,
     note: GrantNote,
-    delivery: Delivery,
     seq: int,
     origin: Origin,
     corrects: str | None = None,
@@ -163,13 +197,15 @@ def add_receipt(  # noqa: PLR0913  a receipt is this wide
     """Add the receipt that `event` was decided, and the message that says so."""
     user_id = event_subject(event)
     where = delivery.coordinates
-    key = text(event_key)
-    coordinates = (
-        "\\N\t\\N\t\\N\t\\N" if where is None else f"{where.topic}\t{where.log_id}\t{where.partition}\t{where.offset}"
+    topic, log_id, partition, offset = (
+        (None, None, None, None) if where is None else (where.topic, where.log_id, where.partition, where.offset)
     )
+    note_json = _encode_json(note)
     rows.copies["reward_receipts"].append(
-        f"{key}\t{seq}\t{user_id}\t{_or_null(corrects)}\t{source.revision}\t{origin}\t\\\\x{delivery.payload_hash.hex()}\t"
-        f"{_or_null(source.ruleset)}\t{coordinates}\t{text(_encode_json(note).decode())}\t{event.occurred_at.isoformat()}\n"
+        f"{text(event_key)}\t{seq}\t{user_id}\t{_or_null(corrects)}\t{source.revision}\t{origin}\t"
+        f"\\\\x{delivery.payload_hash.hex()}\t{_or_null(source.ruleset)}\t{_or_null(topic)}\t{_or_null(log_id)}\t"
+        f"{_or_null(partition)}\t{_or_null(offset)}\t{note_json.decode().replace(_BACKSLASH, _BACKSLASH * 2)}\t"
+        f"{event.occurred_at.isoformat()}\n"
     )
     recorded = RecordedEntry(
         event_key=event_key,
@@ -177,27 +213,23 @@ def add_receipt(  # noqa: PLR0913  a receipt is this wide
         user_id=user_id,
         revision=source.revision,
         origin=origin,
-        topic=None if where is None else where.topic,
-        log_id=None if where is None else where.log_id,
-        partition=None if where is None else where.partition,
-        offset=None if where is None else where.offset,
+        topic=topic,
+        log_id=log_id,
+        partition=partition,
+        offset=offset,
         occurred_at=event.occurred_at,
         ruleset=source.ruleset,
-        grant=note,
+        grant=cast("GrantNote", msgspec.Raw(note_json)),  # encoded once for the receipt, embedded as it stands
     )
-    rows.messages.append(
-        (
-            user_id,
-            OutboxMessage(
-                topic="reward-entries",
-                key=str(user_id),
-                id=recorded_id(event_key),
-                type="laurels.reward.recorded",
-                time=event.occurred_at,
-                value=msgspec.Raw(_encode_json(recorded)),
-            ),
-        )
+    message = OutboxMessage(
+        topic=REWARD_ENTRIES,
+        key=str(user_id),
+        id=recorded_id(event_key),
+        type=RECORDED_TYPE,
+        time=event.occurred_at,
+        value=msgspec.Raw(_encode_json(recorded)),
     )
+    rows.messages.append((user_id, message))
 
 
 def _or_null(value: int | str | None) -> int | str:
@@ -227,7 +259,7 @@ def _note(grant: Grant, user_id: int) -> GrantNote:
     return note
 
 
-def _add_source(rows: Rows, event: RewardEvent, grant: Grant, *, had_row: bool, seq: int) -> None:
+def _keep_source(rows: Rows, event: RewardEvent, grant: Grant, *, had_row: bool, seq: int) -> None:
     match event:
         case TournamentResult():
             _keep(rows.participations, (event.user_id, event.tournament_id), event, grant, had_row=had_row)

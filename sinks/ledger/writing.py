@@ -257,7 +257,7 @@ def _write_progressions(cursor: Cursor, rows: Rows, states: States) -> None:
         COPY_PROGRESSIONS,
         (
             f"{states.license_ids[row.user_id, row.specialization]}\t{row.from_level}\t{row.to_level}\t"
-            f"{_number(row.advanced_by)}\t{text(row.reason)}\t{row.seq}\t{row.at.isoformat()}\n"
+            f"{_number(row.advanced_by)}\t{text(row.reason)}\t{row.seq}\t{row.at}\n"
             for row in rows.progressions
         ),
     )
