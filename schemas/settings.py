@@ -121,11 +121,14 @@ class Settings(BaseSettings):
     batch_events: Annotated[int, Field(ge=1, le=10_000)] = 4_000
     buffer_events: Count = 20_000
     ledger_connections: Annotated[int, Field(ge=1, le=64)] = 2
-    retry_attempts: Count = 8
+    retry_for_seconds: Seconds = 60
     retry_first_seconds: Seconds = 0.1
     retry_longest_seconds: Seconds = 5.0
     dead_letter_limit: Count = 1_000
     outbox_limit: Count = 1_000_000
+    session_timeout_seconds: Annotated[float, Field(ge=6, le=300)] = 8
+    metrics_host: str = "127.0.0.1"
+    metrics_port: Annotated[int, Field(ge=0, le=65_535)] = 0
 
     # Reconciliation and alerts
     roster_warning_hours: Seconds = 24

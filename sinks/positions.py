@@ -164,6 +164,8 @@ UPDATE partition_positions AS position SET owner = NULL FROM held
 
 _CLUSTERS = "SELECT DISTINCT split_part(log_id, '/', 1) FROM partition_positions WHERE consumer_group = %s"
 
+_STOPPED = "SELECT topic, partition FROM partition_positions WHERE consumer_group = %s AND stopped IS NOT NULL"
+
 
 def claim(
     cursor: Cursor, group: str, owner: str, generation: int, logs: Mapping[Partition, LogState]
@@ -267,3 +269,9 @@ def _log_columns(group: str, logs: Mapping[Partition, LogState]) -> dict[str, ob
         "starts": [log.start_offset for log in logs.values()],
         "ends": [log.end_offset for log in logs.values()],
     }
+
+
+def stopped(cursor: Cursor, group: str) -> set[Partition]:
+    """The partitions of `group` that are not to be read until somebody accepts what is missing there."""
+    cursor.execute(_STOPPED, (group,))
+    return {(topic, partition) for topic, partition in cursor.fetchall()}

@@ -1,0 +1,32 @@
+"""`laurels worker`: records what the topics bring, until SIGTERM."""
+
+import asyncio
+from typing import Annotated
+
+import typer
+
+from schemas.logs import configure_logging
+from schemas.settings import load_settings
+from streams.worker import Worker
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+    app.command("worker")(worker)
+
+
+def worker(
+    *,
+    relay: Annotated[bool, typer.Option(help="Relay the outbox to Kafka as well.")] = True,
+) -> None:
+    """Record what the topics bring, until SIGTERM.
+
+    Start as many as there is work for: Kafka spreads the partitions over them. A worker creates no topic and no table.
+    """
+    settings = load_settings()
+    configure_logging(settings.log_format, settings.log_level)
+
+    async def work() -> None:
+        await Worker(settings, relay=relay).run()
+
+    asyncio.run(work())

@@ -1,0 +1,58 @@
+"""Claims partitions in Postgres when the consumer group assigns them, and gives them up on a clean leave."""
+
+import time
+from collections.abc import Iterable
+from contextlib import closing
+from typing import Final
+
+import psycopg2
+import structlog
+
+from schemas.errors import DatabaseUnavailable
+from sinks import positions
+from sinks.database import Connect, Verdict, classify
+from sinks.ledger import Identity
+from sinks.positions import LogState, Partition, Position
+from streams.backoff import Backoff
+from streams.logs import Logs
+
+CLAIM_SECONDS: Final = 50.0
+"""How long to try: longer than the server lets a stuck worker hold the rows, shorter than Faust waits for a seek."""
+
+log = structlog.get_logger()
+
+
+class Claims:
+    """Claims on behalf of one worker. Every method blocks."""
+
+    def __init__(self, connect: Connect, identity: Identity, logs: Logs) -> None:
+        self._connect = connect
+        self._identity = identity
+        self._logs = logs
+
+    def take(self, partitions: Iterable[Partition], generation: int) -> dict[Partition, Position]:
+        """Claim the partitions, waiting for batches in flight there; where to read on in each."""
+        wanted = list(partitions)
+        deadline = time.monotonic() + CLAIM_SECONDS
+        backoff = Backoff(most=2.0)
+        while True:
+            # The logs are looked at anew for every attempt: a claim on what they were a minute ago may miss a hole.
+            logs = self._logs.states(wanted)
+            try:
+                return self._claim(logs, generation)
+            except psycopg2.Error as error:
+                pause = backoff.next_seconds()
+                if classify(error) is not Verdict.RETRY or time.monotonic() + pause > deadline:
+                    message = f"the partitions cannot be claimed in Postgres: {error}"
+                    raise DatabaseUnavailable(message) from error
+                log.warning("claim waits for Postgres", sqlstate=error.pgcode)
+                time.sleep(pause)
+
+    def _claim(self, logs: dict[Partition, LogState], generation: int) -> dict[Partition, Position]:
+        with closing(self._connect()) as connection, connection, connection.cursor() as cursor:
+            return positions.claim(cursor, self._identity.group, self._identity.owner, generation, logs)
+
+    def release(self) -> None:
+        """Give up what is held, so that whoever looks sees partitions without an owner."""
+        with closing(self._connect()) as connection, connection, connection.cursor() as cursor:
+            positions.release(cursor, self._identity.group, self._identity.owner)

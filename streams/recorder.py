@@ -1,0 +1,216 @@
+"""The recorder: natural group commit between the agents and the ledger.
+
+While one batch is being committed, the next one gathers; an idle ledger takes at once what there is. So there is no
+waiting when little comes, batches are large under load, and the buffer between the two is bounded.
+
+Partitions are spread over lanes, each a ledger of its own in a thread of its own. A partition stays in its lane, so
+that its records are committed in their order. What cannot be recorded ends all lanes: nothing after it is touched.
+"""
+
+import asyncio
+from collections import Counter
+from collections.abc import Callable, Collection, Iterable, Sequence
+from typing import Final
+
+from faust.types import TP
+
+from schemas.errors import LaurelsError, TooManyDeadLetters
+from schemas.parse import parse
+from schemas.payload import payload_hash
+from schemas.rewards import Refused
+from sinks.batch import Batch, Claim, Coordinates, Delivery, Recorded
+from sinks.failpoints import failpoint
+from sinks.positions import Partition, Position
+from streams.consumer import LinkedMessage
+from streams.lane import Bounds, Lane, Records
+from streams.telemetry import Telemetry
+from streams.tenures import Tenure, Tenures, tenure_from
+
+YIELD_EVERY: Final = 100
+"""Records parsed before the event loop gets a turn."""
+
+TakeOver = Callable[[Iterable[Partition], int], dict[Partition, Position]]
+
+
+class Recorder:
+    """Gathers records for the ledger; to the consumer it is the pipeline. All of it runs on the event loop.
+
+    `failure` is done with what ended it. `acknowledge` is told how far a partition is recorded.
+    """
+
+    def __init__(
+        self,
+        open_ledger: Callable[[], Records],
+        take_over: TakeOver,
+        bounds: Bounds,
+        telemetry: Telemetry,
+        *,
+        topic_prefix: str = "",
+        specializations: Collection[str] = (),
+    ) -> None:
+        self._take_over = take_over
+        self._bounds = bounds
+        self._telemetry = telemetry
+        self._prefix = topic_prefix
+        self.specializations = specializations
+        self.acknowledge: Callable[[TP, int], None] = lambda _tp, _offset: None
+        self.failure: asyncio.Future[BaseException] = asyncio.get_running_loop().create_future()
+        self._tenures = Tenures()
+        self._lanes = [Lane(number, open_ledger, bounds, self) for number in range(bounds.lanes)]
+        self._settled = asyncio.Event()
+        self._settled.set()
+        self._refused_in_a_row: Counter[str] = Counter()
+        self._dead_in_a_row = 0
+
+    # The worker
+
+    def start(self) -> None:
+        """Begin to record."""
+        for lane in self._lanes:
+            lane.start()
+
+    async def stop(self) -> None:
+        """End the lanes. A ledger that is still at work is left to its thread, and to the fence."""
+        for lane in self._lanes:
+            await lane.stop()
+
+    def hold(self, *, holding: bool) -> None:
+        """Begin no further batch while `holding`: the outbox is full, and the relay must catch up first."""
+        for lane in self._lanes:
+            lane.hold(holding=holding)
+
+    def fail(self, error: BaseException) -> None:
+        """End: nothing more is taken in, and nothing that is in hand is acknowledged."""
+        if self.failure.done():
+            return
+        self.failure.set_result(error)
+        self._tenures.end()
+        for lane in self._lanes:
+            lane.drop()
+        self._settled.set()
+
+    def stopped_partitions(self) -> list[Partition]:
+        """The partitions that are held and not read, until somebody accepts what is missing there."""
+        return [(tenure.topic, tenure.partition) for tenure in self._tenures if tenure.stopped]
+
+    # The consumer
+
+    async def take_over(self, partitions: Iterable[TP], generation: int) -> dict[TP, Tenure]:
+        """Claim exactly these partitions; where to read on in each."""
+        wanted = {(tp.topic.removeprefix(self._prefix), tp.partition): tp for tp in partitions}
+        claimed = await asyncio.to_thread(self._take_over, wanted, generation) if wanted else {}
+        tenures = {wanted[where]: tenure_from(*where, position, generation) for where, position in claimed.items()}
+        if not self.failure.done():
+            self._tenures.begin(tenures)
+            self._telemetry.holds(tenures.values())
+        return tenures
+
+    def give_up(self) -> None:
+        """Take nothing more in for the partitions held."""
+        self._tenures.end()
+
+    async def finish(self) -> None:
+        """Wait until everything that was taken in is recorded, or never will be."""
+        # Whoever waits for these partitions would wait for the outbox too.
+        self.hold(holding=False)
+        await self._settled.wait()
+
+    def saw(self, tp: TP, generation: int, empty: tuple[int, int] | None, end_offset: int) -> None:
+        """Follow the consumer over a stretch that holds no committed record, unless records are on their way."""
+        tenure = self._tenures.of(tp, generation)
+        if tenure is None:
+            return
+        tenure.end_offset = max(tenure.end_offset, end_offset)
+        if empty is not None:
+            tenure.saw_empty(*empty)
+        if tenure.may_move:
+            self._busy()
+            self._lane(tp.partition).follow(tenure)
+        self._telemetry.lags(tenure)
+
+    # The agents
+
+    async def gather(self, topic: str, messages: Iterable[LinkedMessage]) -> None:
+        """Take these records of `topic` in, in their order, waiting while the buffer is full."""
+        taken = 0
+        for message in messages:
+            lane = self._lane(message.partition)
+            if lane.full:
+                await lane.room()
+            # Only now: the partition may have been revoked while we waited for room.
+            tenure = self._tenures.of(message.tp, message.generation_id)
+            if tenure is None:
+                continue
+            try:
+                self._take_in(lane, tenure, topic, message)
+            except LaurelsError as error:
+                self.fail(error)
+                return
+            taken += 1
+            if taken % YIELD_EVERY == 0:
+                await asyncio.sleep(0)
+
+    def _take_in(self, lane: Lane, tenure: Tenure, topic: str, message: LinkedMessage) -> None:
+        if tenure.follow(message.from_offset, message.offset):
+            delivery = self._delivery(topic, tenure, message)
+            self._busy()
+            lane.add(tenure, delivery, len(message.value or b"") + len(message.key or b""))
+
+    def _delivery(self, topic: str, tenure: Tenure, message: LinkedMessage) -> Delivery:
+        parsed = parse(topic, message.key, message.value, message.timestamp_ms, self.specializations)
+        hashed = b""
+        if isinstance(parsed, Refused):
+            self._refused_in_a_row[topic] += 1
+            if self._refused_in_a_row[topic] > self._bounds.dead_letters_in_a_row:
+                self._too_many(topic, f"the last one is {parsed.reason}: {parsed.detail}")
+        else:
+            self._refused_in_a_row[topic] = 0
+            hashed = payload_hash(parsed)
+        return Delivery(
+            parsed,
+            Coordinates(topic, message.partition, message.offset, tenure.log_id),
+            hashed,
+            message.key,
+            message.value,
+            message.raw_headers,
+            message.timestamp_ms,
+        )
+
+    def _too_many(self, where: str, last: str) -> None:
+        limit = self._bounds.dead_letters_in_a_row
+        message = f"{where}: more than {limit} dead letters in a row, so it is not the events; {last}"
+        raise TooManyDeadLetters(message)
+
+    # The lanes
+
+    def recorded(
+        self, batch: Batch, claims: Sequence[tuple[Tenure, Claim]], recorded: Recorded, seconds: float
+    ) -> None:
+        """A batch is committed: acknowledge it."""
+        for tenure, claim in claims:
+            tenure.recorded = claim.next_offset
+            self._telemetry.lags(tenure)
+            self.acknowledge(TP(self._prefix + claim.topic, claim.partition), claim.next_offset)
+        self._telemetry.committed(len(batch.deliveries), recorded, seconds)
+        failpoint("after_ack")
+        useful = recorded.recorded + recorded.duplicates + recorded.stale
+        self._dead_in_a_row = 0 if useful else self._dead_in_a_row + recorded.dead_letters
+        if self._dead_in_a_row > self._bounds.dead_letters_in_a_row:
+            self._too_many("all topics", "`laurels dlq list` shows them")
+        self.settle()
+
+    def settle(self) -> None:
+        """Whoever waits for everything to be recorded may go on, if it is."""
+        if all(lane.idle for lane in self._lanes):
+            self._telemetry.settled()
+            self._settled.set()
+
+    def _busy(self) -> None:
+        if self._settled.is_set() and not self.failure.done():
+            self._settled.clear()
+            self._telemetry.busy()
+
+    def _lane(self, partition: int) -> Lane:
+        # By number alone: partitions of one number hold the same users on every topic, and users in one lane do not
+        # wait for each other's locks.
+        return self._lanes[partition % len(self._lanes)]
