@@ -10,7 +10,7 @@ import typer
 from msgspec import json
 from psycopg2.extensions import cursor as Cursor
 from rich.console import Console
-from rich.table import Table
+from rich.table import Column, Table
 from rich.text import Text
 
 from ops.cli import EXIT_DIFFERENT
@@ -77,7 +77,7 @@ def list_(
         counted = [{"reason": reason, "status": status, "count": count} for reason, status, count in counts]
         typer.echo(json.encode({"counts": counted, "dead_letters": [summary(letter) for letter in letters]}))
         return
-    table = Table("id", "recorded", "where", "user", "reason", "status", "detail")
+    table = Table("id", "recorded", Column("where", no_wrap=True), "user", "reason", "status", "detail")
     for letter in letters:
         where = f"{letter.topic}[{letter.partition}]@{letter.offset}"
         user = "" if letter.user_id is None else str(letter.user_id)
