@@ -5,11 +5,12 @@ import importlib.util
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, NoReturn
 
 import typer
 
 from schemas.errors import LaurelsError
+from schemas.logs import redact
 
 EXIT_DIFFERENT: Final = 1
 """The command ran, and what it was asked to prove is not so."""
@@ -85,10 +86,25 @@ def main(arguments: Sequence[str] | None = None) -> None:
     try:
         build_app(given)(given)
     except LaurelsError as error:
-        print(f"laurels: {' '.join(str(error).split())}", file=sys.stderr)
-        sys.exit(EXIT_FAILED)
+        _fail(error)
+    except Exception as error:
+        # Asked for here, and not above: only a command that has imported the client can meet its errors.
+        if not _is_unreachable_database(error):
+            raise
+        _fail(error)
     except KeyboardInterrupt:
         sys.exit(EXIT_INTERRUPTED)
+
+
+def _is_unreachable_database(error: Exception) -> bool:
+    from psycopg2 import OperationalError  # noqa: PLC0415  see main
+
+    return isinstance(getattr(error, "orig", error), OperationalError)
+
+
+def _fail(error: Exception) -> NoReturn:
+    print(f"laurels: {redact(' '.join(str(error).split()))}", file=sys.stderr)
+    sys.exit(EXIT_FAILED)
 
 
 if __name__ == "__main__":

@@ -206,8 +206,8 @@ class Settings(BaseSettings):
             raise SettingsError("KAFKA_BOOTSTRAP_SERVERS is not set: give it, or start `laurels up` in this folder")
         return self.kafka
 
-    def librdkafka(self, **more: str | float | bool | None) -> dict[str, Any]:
-        """The configuration of a confluent-kafka client; `more` has underscores where librdkafka has dots."""
+    def librdkafka(self, more: Mapping[str, Any] | None = None) -> dict[str, Any]:
+        """The configuration of a confluent-kafka client, and `more` in its own words."""
         settings: dict[str, Any] = {
             "bootstrap.servers": self.bootstrap_servers,
             "security.protocol": self.kafka_security_protocol.lower(),
@@ -221,8 +221,7 @@ class Settings(BaseSettings):
             settings["ssl.certificate.location"] = _text(self.kafka_ssl_cert_file)
             settings["ssl.key.location"] = _text(self.kafka_ssl_key_file)
             settings["ssl.key.password"] = _reveal(self.kafka_ssl_key_password)
-        settings |= {name.replace("_", "."): value for name, value in more.items()}
-        return {name: value for name, value in settings.items() if value is not None}
+        return {name: value for name, value in (settings | dict(more or {})).items() if value is not None}
 
     def aiokafka(self) -> dict[str, Any]:
         """The arguments of any aiokafka client that say where the brokers are and how to be let in."""

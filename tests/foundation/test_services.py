@@ -75,7 +75,7 @@ def test_the_embedded_postgres_lets_nobody_in_without_its_password(open_folder: 
     try:
         url = server.start()
         port = url.rpartition(":")[2]
-        with pytest.raises(psycopg2.OperationalError, match="no password supplied|password"):
+        with pytest.raises(psycopg2.OperationalError, match="password"):
             psycopg2.connect(f"postgresql://laurels@127.0.0.1:{port}")
     finally:
         server.stop()
@@ -150,7 +150,7 @@ def test_a_killed_parent_leaves_no_server_behind(tmp_path: Path) -> None:
 
 def test_a_run_that_requires_apache_kafka_fails_without_it(tmp_path: Path) -> None:
     (tmp_path / "test_pure.py").write_text("def test_nothing(): pass\n")
-    environ = {name: value for name, value in os.environ.items() if name not in {"LAURELS_TEST_RUN"}}
+    environ = {name: value for name, value in os.environ.items() if name != "LAURELS_TEST_RUN"}
     done = subprocess.run(
         [sys.executable, "-m", "pytest", "-q", "-p", "tests.conftest", "-p", "no:cacheprovider", str(tmp_path)],
         env=environ | {"LAURELS_REQUIRE_REAL_KAFKA": "1", "PYTHONPATH": str(ROOT)},

@@ -1,0 +1,74 @@
+"""The command line: what it lists, and what an error looks like."""
+
+import importlib
+import importlib.util
+import os
+import subprocess
+import sys
+
+import pytest
+import typer
+
+from ops.cli import COMMANDS, Command, build_app
+from tests.services.run import ROOT
+
+EXISTING = [command for command in COMMANDS if importlib.util.find_spec(command.module)]
+
+
+def laurels(*arguments: str, **environ: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "ops.cli", *arguments],
+        cwd=ROOT,
+        env={**os.environ, "COLUMNS": "120", **environ},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+@pytest.mark.parametrize("command", EXISTING, ids=lambda command: command.name)
+def test_every_command_is_registered_under_the_name_that_help_lists(command: Command) -> None:
+    app = typer.Typer()
+    importlib.import_module(command.module).register(app)
+    names = {each.name or each.callback.__name__ for each in app.registered_commands if each.callback}
+    names |= {each.name for each in app.registered_groups if isinstance(each.name, str)}
+    assert command.name in names
+
+
+def test_help_lists_every_command_without_importing_a_client() -> None:
+    program = (
+        "import sys; from ops.cli import build_app\n"
+        "build_app(['--help'])\n"
+        "print({'psycopg2', 'confluent_kafka', 'faust', 'fastapi', 'sqlalchemy'} & set(sys.modules))"
+    )
+    done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "set()"
+    listed = [command.name for command in build_app([]).registered_commands]
+    assert listed == [command.name for command in EXISTING]
+
+
+def test_help_answers() -> None:
+    done = laurels("--help")
+    assert done.returncode == 0
+    for command in EXISTING:
+        assert command.name in done.stdout
+
+
+def test_an_error_that_a_person_can_mend_is_one_line_and_an_exit_code() -> None:
+    done = laurels("migrate", LAURELS_LOG_LEVEL="shouting")
+    assert done.returncode == 3
+    assert done.stderr.startswith("laurels: LAURELS_LOG_LEVEL: input should be")
+    assert done.stderr.count("\n") == 1
+
+
+def test_a_database_that_does_not_answer_is_one_line_without_the_password() -> None:
+    done = laurels("migrate", DATABASE_URL="postgresql://u:hunter2@127.0.0.1:1/db")
+    assert done.returncode == 3
+    assert done.stderr.count("\n") == 1
+    assert "hunter2" not in done.stderr
+
+
+def test_a_command_that_does_not_exist_is_a_wrong_use() -> None:
+    done = laurels("migrte")
+    assert done.returncode == 2
+    assert "migrate" in done.stderr
