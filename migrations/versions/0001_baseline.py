@@ -178,9 +178,10 @@ def downgrade() -> None:
         {"revision": revision},
     )
     names = set(created.scalars())
+    used = [table for table in TABLES if table in names and count(f"SELECT count(*) FROM {table}")]
+    if used:
+        say(f"the academy's tables stay, since there are rows in {', '.join(used)}")
     for table in reversed(TABLES):
-        if table in names and not count(f"SELECT count(*) FROM {table}"):
+        if table in names and not used:
             op.execute(f"DROP TABLE {table}")
-        elif table in names:
-            say(f"{table} stays, since it holds rows")
     op.drop_table("migration_removed_rows")
