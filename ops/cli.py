@@ -38,6 +38,7 @@ COMMANDS: Final = (
     Command("publish", "ops.publish", "Publish events from JSONL."),
     Command("generate", "ops.generate", "Make realistic events."),
     Command("verify", "ops.verify", "Prove that Postgres holds what the topics say."),
+    Command("positions", "ops.positions", "See where reading stands, move it to another cluster, accept a loss."),
     Command("dlq", "ops.dlq", "Look at dead letters, retry them or give them up."),
     Command("alerts", "ops.alerts", "Look at alerts, silence and acknowledge them."),
     Command("explain", "ops.explain", "Tell how an entry or a user's rewards came about."),

@@ -5,7 +5,7 @@ from collections.abc import Collection, Iterable, Mapping
 from typing import Any, Final
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, TopicCollection, TopicPartition
-from confluent_kafka.admin import AdminClient
+from confluent_kafka.admin import AdminClient, TopicDescription
 
 from schemas.errors import LaurelsError
 from sinks.positions import LogState, Partition
@@ -47,13 +47,21 @@ class Logs:
     def identify(self, topics: Collection[str]) -> dict[str, str]:
         """The log id of each topic. Raises a `LaurelsError` that names the ones that do not exist."""
         cluster = self.cluster_id()
+        return {topic: f"{cluster}/{found.topic_id}" for topic, found in self._describe(topics).items()}
+
+    def partitions(self, topics: Collection[str]) -> list[Partition]:
+        """Every partition of these topics. Raises a `LaurelsError` that names the topics that do not exist."""
+        found = self._describe(topics)
+        return [(topic, partition.id) for topic, description in found.items() for partition in description.partitions]
+
+    def _describe(self, topics: Collection[str]) -> dict[str, TopicDescription]:
         names = {self._prefix + topic: topic for topic in topics}
         answers = self._admin.describe_topics(TopicCollection(list(names)), request_timeout=self._timeout)
-        found: dict[str, str] = {}
+        found: dict[str, TopicDescription] = {}
         missing: dict[str, str] = {}
         for name, answer in answers.items():
             try:
-                found[names[name]] = f"{cluster}/{answer.result(self._timeout).topic_id}"
+                found[names[name]] = answer.result(self._timeout)
             except (KafkaException, TimeoutError) as error:
                 missing[name] = str(error)
         if missing:

@@ -1,0 +1,131 @@
+"""`laurels positions`: where reading stands, and the decisions about it that only a person can make."""
+
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from typing import Annotated
+
+import psycopg2
+import typer
+from msgspec import json
+from psycopg2.extensions import cursor as Cursor
+from rich.console import Console
+from rich.table import Table
+
+from ops.options import Actor, AsJson, acting
+from schemas.errors import DatabaseUnavailable, LaurelsError
+from schemas.settings import Settings, load_settings
+from sinks import position_moves
+from sinks.database import connector
+from streams.logs import Logs
+
+Group = Annotated[str | None, typer.Option(help="The consumer group; else the one in the settings.")]
+
+
+def register(app: typer.Typer) -> None:
+    """Add `positions` to the command line."""
+    positions = typer.Typer(no_args_is_help=True)
+    positions.callback()(_positions)
+    positions.command("list")(list_)
+    positions.command()(adopt)
+    positions.command()(skip)
+    app.add_typer(positions, name="positions")
+
+
+def _positions() -> None:
+    """See where reading stands, move to another cluster, accept what a log has lost."""
+
+
+def list_(
+    *,
+    group: Annotated[str | None, typer.Option(help="Only of this consumer group.")] = None,
+    topic: Annotated[str | None, typer.Option(help="Only of this topic.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """List every partition's position, what was left to read when it was last written, and who owns it.
+
+    Example: laurels positions list --topic tournament-results
+    """
+    with _cursor(load_settings()) as cursor:
+        listed = position_moves.list_positions(cursor, group, topic)
+    if as_json:
+        typer.echo(json.encode({"positions": [position._asdict() for position in listed]}))
+        return
+    table = Table("group", "partition", "next", "end", "lag", "epoch", "owner", "updated", "stopped")
+    for position in listed:
+        table.add_row(
+            position.group,
+            f"{position.topic}[{position.partition}]",
+            str(position.next_offset),
+            str(position.end_offset),
+            str(position.lag),
+            str(position.epoch),
+            position.owner or "",
+            f"{position.updated_at:%Y-%m-%d %H:%M:%S}",
+            position.stopped or "",
+        )
+    Console().print(table)
+
+
+def adopt(*, group: Group = None, actor: Actor = None, as_json: AsJson = False) -> None:
+    """Say that the move to this Kafka cluster is meant: its logs are read from their start.
+
+    Events that were recorded from the old cluster are duplicates there, so reading them again changes nothing. Stop
+    the workers first: one that still reads the old cluster is fenced.
+    Example: laurels positions adopt
+    """
+    settings = load_settings()
+    logs = Logs(settings.librdkafka(), prefix=settings.topic_prefix)
+    cluster_id = logs.cluster_id()
+    wanted = group or settings.group
+    with _cursor(settings) as cursor:
+        topics = {position.topic for position in position_moves.list_positions(cursor, wanted, None)}
+        states = logs.states(logs.partitions(topics)) if topics else {}
+        adopted = position_moves.adopt(cursor, wanted, cluster_id, states, acting(actor))
+    if as_json:
+        typer.echo(json.encode({"cluster": cluster_id, "adopted": [position._asdict() for position in adopted]}))
+        return
+    for position in adopted:
+        fate = "no such partition there, forgotten" if position.new_log_id is None else "is read from its start"
+        unread = f"; {position.unread} offsets of the old log were never read" if position.unread else ""
+        typer.echo(f"{position.topic}[{position.partition}]: {fate}{unread}")
+    typer.echo(f"{len(adopted)} positions of group {wanted} moved to cluster {cluster_id}")
+
+
+def skip(
+    topic: Annotated[str, typer.Argument(help="The topic, without the prefix of the settings.")],
+    partition: Annotated[int, typer.Argument(min=0)],
+    *,
+    group: Group = None,
+    actor: Actor = None,
+    as_json: AsJson = False,
+) -> None:
+    """Accept what a stopped partition has lost, and let it be read on where its log goes on.
+
+    `laurels positions list` says what is missing. A running worker goes on within seconds.
+    Example: laurels positions skip tournament-results 3
+    """
+    settings = load_settings()
+    where = (topic, partition)
+    state = Logs(settings.librdkafka(), prefix=settings.topic_prefix).states([where])[where]
+    with _cursor(settings) as cursor:
+        skipped = position_moves.skip(cursor, group or settings.group, where, state, acting(actor))
+    if as_json:
+        typer.echo(json.encode(skipped._asdict()))
+        return
+    typer.echo(f"{topic}[{partition}] goes on at {skipped.to_offset} instead of {skipped.from_offset}")
+
+
+@contextmanager
+def _cursor(settings: Settings) -> Iterator[Cursor]:
+    """One transaction, committed at the end."""
+    try:
+        connection = connector(settings.database_url, name="laurels positions")()
+    except psycopg2.OperationalError as error:
+        message = f"Postgres cannot be reached: {error}"
+        raise DatabaseUnavailable(message) from error
+    try:
+        with closing(connection), connection, connection.cursor() as cursor:
+            yield cursor
+    except psycopg2.Error as error:
+        message = f"Postgres refuses: {error}"
+        raise LaurelsError(message) from error
