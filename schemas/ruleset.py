@@ -196,7 +196,6 @@ def _breaches(content: RulesetContent) -> list[str]:
     problems += [
         f"tournament: badge {badge} is in two bands" for badge in sorted(set(badges)) if badges.count(badge) > 1
     ]
-    problems += [f"attendance.{status}: missing" for status in get_args(Attended) if status not in content.attendance]
     return problems
 
 
@@ -209,7 +208,9 @@ def _read(kind: Any, value: Any, path: str, problems: list[str]) -> Any:
         return tuple(_read(of, item, f"{path}[{index}]", problems) for index, item in enumerate(value))
     if get_origin(kind) is dict and isinstance(value, dict):
         of_key, of = get_args(kind)
-        problems += [f"{path}.{key}: unknown" for key in value if key not in get_args(of_key)]
+        keys = get_args(of_key)
+        problems += [f"{path}.{key}: unknown" for key in value if key not in keys]
+        problems += [f"{path}.{key}: missing" for key in keys if key not in value]
         return {key: _read(of, item, f"{path}.{key}", problems) for key, item in value.items()}
     try:
         return msgspec.convert(value, kind)
