@@ -1,0 +1,193 @@
+"""`laurels explain`: entry <- rule <- ruleset <- receipt <- topic, partition, offset; and a user's whole story."""
+
+from contextlib import closing
+from datetime import datetime
+from typing import Annotated, Any
+
+import typer
+from msgspec import json
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from ops.options import AsJson
+from schemas.errors import LaurelsError
+from schemas.events import EVENT_TOPICS, Event, SessionAttendance, Skill, TournamentResult
+from schemas.parse import read_event
+from schemas.rewards import Refused
+from schemas.ruleset import from_canonical_json
+from schemas.settings import Settings, load_settings
+from sinks.batch import Coordinates
+from sinks.database import connector
+from sinks.explanation import Explained, Row, Story, explain_entry, fetch_source_row, fetch_story
+from sinks.ledger.rulesets import fetch_levels
+from streams.payloads import Payload, fetch_payload
+from streams.reasons import reason_for
+
+
+def register(app: typer.Typer) -> None:
+    """Add `explain` to the command line."""
+    explain = typer.Typer(no_args_is_help=True)
+    explain.callback()(_explain)
+    explain.command()(entry)
+    explain.command()(user)
+    app.add_typer(explain, name="explain")
+
+
+def _explain() -> None:
+    """Tell how an entry or a user's rewards came about."""
+
+
+def entry(
+    named: Annotated[str, typer.Argument(metavar="KEY|TABLE:ID")],
+    *,
+    as_json: AsJson = False,
+) -> None:
+    """Explain an entry, named by its idempotency key or as table:id, or an event by its event key.
+
+    Examples: laurels explain entry tournament_227_reward_5
+
+      laurels explain entry skill_rewards:17
+    """
+    settings = load_settings()
+    told = explain(settings, named)
+    if told is None:
+        message = f"no entry and no event is called {named}"
+        raise LaurelsError(message)
+    if as_json:
+        typer.echo(json.encode(told))
+        return
+    for name, value in told.items():
+        if isinstance(value, dict):
+            typer.echo(f"{name}:")
+            for member, content in value.items():
+                typer.echo(f"  {member}: {_plain(content)}")
+        else:
+            typer.echo(f"{name}: {_plain(value)}")
+
+
+def user(
+    user_id: Annotated[int, typer.Argument(metavar="USER", min=1)],
+    *,
+    after: Annotated[int, typer.Option(min=0, help="Receipts from the one after this number.")] = 0,
+    limit: Annotated[int, typer.Option(min=1, max=100_000, help="So many receipts at most.")] = 1_000,
+    as_json: AsJson = False,
+) -> None:
+    """Tell a user's story: balances, progress, and every receipt in its order with the entries it caused.
+
+    Example: laurels explain user 5
+    """
+    connect = connector(load_settings().database_url, name="laurels explain")
+    with closing(connect()) as connection, connection.cursor() as cursor:
+        story = fetch_story(cursor, user_id, after=after, limit=limit)
+    if story is None:
+        message = f"there is no user {user_id}"
+        raise LaurelsError(message)
+    if as_json:
+        typer.echo(json.encode(story._asdict()))
+    else:
+        _tell(story)
+
+
+def explain(settings: Settings, named: str) -> dict[str, Any] | None:
+    """Gather what there is to say of an entry, from the ledger and from the topic; None where there is no such thing."""
+    connect = connector(settings.database_url, name="laurels explain")
+    with closing(connect()) as connection, connection.cursor() as cursor:
+        explained = explain_entry(cursor, named)
+        if explained is None:
+            return None
+        row = None if explained.receipt is None else fetch_source_row(cursor, explained.receipt)
+        specializations = frozenset(fetch_levels(cursor))
+    payload = _payload(settings, explained.receipt)
+    event = _event_in(payload, explained.receipt, specializations) or _event_of(row, explained.receipt)
+    return {
+        "entry": None if explained.entry is None else {"table": explained.table, **explained.entry},
+        "rule": _rule(event, explained),
+        "ruleset": explained.ruleset,
+        "receipt": explained.receipt,
+        "history": [receipt["event_key"] for receipt in explained.history],
+        "payload": None if payload.value is None else payload.value.decode(errors="replace"),
+        "payload_missing": payload.missing,
+    }
+
+
+def _payload(settings: Settings, receipt: Row | None) -> Payload:
+    if receipt is None:
+        return Payload(None, "no receipt: the entry came with the academy's database, or by somebody else's SQL")
+    if receipt["topic"] is None:
+        return Payload(None, f"the receipt's origin is {receipt['origin']}: it was not read from a topic")
+    if settings.kafka is None:
+        return Payload(None, "KAFKA_BOOTSTRAP_SERVERS is not set")
+    where = Coordinates(receipt["topic"], receipt["partition"], receipt["offset"], receipt["log_id"])
+    return fetch_payload(settings.librdkafka(), where, topic_prefix=settings.topic_prefix)
+
+
+def _event_in(payload: Payload, receipt: Row | None, specializations: frozenset[str]) -> Event | None:
+    if payload.value is None or receipt is None or receipt["topic"] not in EVENT_TOPICS:
+        return None
+    event = read_event(receipt["topic"], payload.value, specializations)
+    return None if isinstance(event, Refused) else event
+
+
+def _event_of(row: Row | None, receipt: Row | None) -> Event | None:
+    """Say the event again from the row that it left, where its topic does not hold it any more."""
+    if row is None or receipt is None:
+        return None
+    said = {
+        "event_id": receipt["event_key"],
+        "user_id": row["user_id"],
+        "revision": row["revision"],
+        "status": row["status"],
+        "specialization": row["specialization_id"],
+        "skills": tuple(Skill(**skill) for skill in row["skills"]),
+        "occurred_at": datetime.fromisoformat(receipt["occurred_at"]),
+    }
+    if "semester_id" in row:
+        places = {"placement": row["placement"], "participants": row["participants"]}
+        return TournamentResult(tournament_id=row["semester_id"], **places, **said)
+    return SessionAttendance(session_id=row["session_id"], **said)
+
+
+def _rule(event: Event | None, explained: Explained) -> str | None:
+    if event is None or explained.ruleset is None or explained.receipt is None:
+        return None
+    reason = reason_for(event, from_canonical_json(explained.ruleset["content"]))
+    if explained.receipt["corrects"] is None:
+        return reason
+    return f"revision {explained.receipt['revision']}: {reason}; less what was given before"
+
+
+def _tell(story: Story) -> None:
+    console = Console()
+    console.print(f"user {story.user['id']}: {story.user['xp_balance']} XP, {story.user['credit_balance']} credits")
+    for both in story.progress:
+        progress, license_ = both["progress"], both["license"]
+        has = "no progress" if progress is None else f"level {progress['current_level']}, {progress['total_xp']} XP"
+        holds = "no license" if license_ is None else f"license at level {license_['current_level']}"
+        console.print(f"{both['specialization']}: {has}; {holds}")
+    table = Table("number", "when", "event", "entries")
+    for receipt in story.receipts:
+        entries = "\n".join(map(_entry_line, receipt["entries"]))
+        table.add_row(str(receipt["seq"]), receipt["occurred_at"][:19], Text(receipt["event_key"]), entries)
+    for stray in story.unreceipted:
+        table.add_row("", _when(stray), "no receipt", _entry_line(stray))
+    console.print(table)
+
+
+def _when(row: Row) -> str:
+    return str(row["advanced_at" if row["table"] == "license_progressions" else "created_at"])[:19]
+
+
+def _entry_line(row: Row) -> str:
+    match row["table"]:
+        case "skill_rewards":
+            return f"{row['points_awarded']:+d} {row['skill_name']}"
+        case "license_progressions":
+            return f"{row['specialization_id']} level {row['from_level']} -> {row['to_level']}"
+        case table:
+            unit = "XP" if table == "xp_transactions" else "credits"
+            return f"{row['amount']:+d} {unit} {row['transaction_type']}"
+
+
+def _plain(value: object) -> str:
+    return value if isinstance(value, str) else json.encode(value).decode()
