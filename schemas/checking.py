@@ -15,6 +15,7 @@ from msgspec.inspect import (
     FloatType,
     IntType,
     LiteralType,
+    Metadata,
     NoneType,
     StrType,
     StructType,
@@ -105,6 +106,8 @@ def _read_integer(digits: str) -> int:
 def _check_for(type_: Type) -> Check:
     """The check of one type, built once from what the struct declares."""
     match type_:
+        case Metadata(type=described):
+            return _check_for(described)
         case IntType():
             return _integer_check(type_)
         case FloatType():

@@ -21,7 +21,20 @@ Hours = Annotated[int, Meta(ge=0, le=1_000)]
 Change = Annotated[int, Meta(ge=-10_000, le=10_000)]
 Name = Annotated[str, Meta(min_length=1, max_length=128)]
 SkillName = Annotated[str, Meta(pattern=r"\A[a-z][a-z0-9_]{0,39}\Z")]
-Instant = Annotated[datetime, Meta(tz=True)]
+Specialization = Annotated[
+    str, Meta(description="One of the academy's.", examples=["PLAYER", "COACH", "INTERNSHIP"])
+]  # fmt: skip
+Instant = Annotated[
+    datetime,
+    Meta(
+        tz=True,
+        description=f"From {EARLIEST:%Y-%m-%d} on, truncated to microseconds.",
+        extra_json_schema={
+            "pattern": r"^\d{4}-\d\d-\d\dT\d\d:[0-5]\d:[0-5]\d(\.\d+)?(Z|[+-]\d\d:[0-5]\d)$",
+            "examples": ["2024-05-01T10:00:00Z", "2024-05-01T12:00:00.250+02:00"],
+        },
+    ),
+]
 """A moment, always in UTC once it is parsed; `EARLIEST` or later."""
 
 TournamentStatus = Literal["final", "withdrawn"]
@@ -48,7 +61,7 @@ class TournamentResult(Struct, frozen=True, kw_only=True):
     status: TournamentStatus
     placement: Headcount | None = None
     participants: Headcount | None = None
-    specialization: str = "PLAYER"
+    specialization: Specialization = "PLAYER"
     skills: Skills = ()
     occurred_at: Instant
 
@@ -61,7 +74,7 @@ class SessionAttendance(Struct, frozen=True, kw_only=True):
     session_id: Id
     revision: Revision = 1
     status: AttendanceStatus
-    specialization: str = "PLAYER"
+    specialization: Specialization = "PLAYER"
     minutes: Annotated[int, Meta(ge=0, le=1_440)] = 0
     theory_hours: Hours = 0
     practice_hours: Hours = 0
@@ -74,7 +87,7 @@ class LevelCommand(Struct, frozen=True, kw_only=True):
 
     command_id: Name
     user_id: Id
-    specialization: str = "PLAYER"
+    specialization: Specialization = "PLAYER"
     new_level: Annotated[int, Meta(ge=-(2**63), le=MAX_ID)] | None = None
     xp_change: Annotated[int, Meta(ge=-1_000_000_000, le=1_000_000_000)] = 0
     sessions_change: Change = 0
@@ -101,7 +114,7 @@ class TournamentRoster(Struct, frozen=True, kw_only=True):
 
     tournament_id: Id
     participants: Annotated[int, Meta(ge=0, le=100_000)]
-    user_ids: tuple[Id, ...] | None = None
+    user_ids: Annotated[tuple[Id, ...], Meta(extra_json_schema={"uniqueItems": True})] | None = None
     finalized_at: Instant
 
 
