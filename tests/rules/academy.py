@@ -7,6 +7,7 @@ from typing import Any
 import msgspec
 
 from schemas.events import CreditTransfer, LevelCommand, SessionAttendance, Skill, TournamentResult
+from schemas.payload import payload_hash
 from schemas.rewards import Decision, Duplicate, Grant, RatedResult, RatingPoint, Refused, UserState
 from schemas.ruleset import Ruleset, load_default
 from streams.rules import base_key, decide, results_needed
@@ -49,14 +50,6 @@ def command(**fields: Any) -> LevelCommand:
 def transfer(amount: int = 10, **fields: Any) -> CreditTransfer:
     values = {"idempotency_key": "k-1", "sender_id": USER, "receiver_id": OTHER_USER, "occurred_at": day(0), **fields}
     return CreditTransfer(amount=amount, **values)
-
-
-def payload_of(event: Event) -> bytes:
-    """Stands for the payload's hash: equal where two payloads of these tests are the same."""
-    unimportant = (
-        {"event_id": ""} if isinstance(event, TournamentResult | SessionAttendance) else {"occurred_at": day(0)}
-    )
-    return msgspec.json.encode(msgspec.structs.replace(event, **unimportant))
 
 
 class Student:
@@ -104,7 +97,7 @@ class Student:
 
     def _record(self, event: Event) -> Decision:
         key = base_key(event)
-        decision = decide(self.state, event, payload_of(event), self._ruleset)
+        decision = decide(self.state, event, payload_hash(event), self._ruleset)
         if isinstance(decision, Grant):
             self.state.advance(decision, key)
             self._apply_balances(decision)

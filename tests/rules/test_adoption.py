@@ -113,3 +113,10 @@ def test_a_withdrawal_of_a_source_without_a_row_gives_it_one_with_the_withdrawal
     event: TournamentResult = result(1, revision=2, status="withdrawn", specialization="COACH")
     grant = student_with(RESULT_KEY, adopted_result(specialization=None)).grant(event)
     assert grant.source_after.specialization == "COACH"
+
+
+def test_a_session_leaves_the_specialization_it_counted_in_also_where_it_gave_no_xp() -> None:
+    source = Source(2, b"2", specialization="PLAYER", counted=Counted("PLAYER", 1, 2, 3))
+    student = student_with(SESSION_KEY, source)
+    student.grant(attendance(revision=3, specialization="COACH"))
+    assert student.state.progress == {"PLAYER": Progress(1, 450, -1, -2, -3), "COACH": Progress(1, 20, 1)}

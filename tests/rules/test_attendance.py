@@ -3,8 +3,9 @@ from collections.abc import Iterable
 import pytest
 
 from schemas.events import SessionAttendance
-from schemas.rewards import Counted, License, Progress, UserState
-from tests.rules.academy import LEVELS, USER, Student, attendance, command, credits, skill_points, skills, xp
+from schemas.payload import payload_hash
+from schemas.rewards import Counted, License, Progress, Source, UserState
+from tests.rules.academy import LEVELS, RULES, USER, Student, attendance, command, credits, skill_points, skills, xp
 
 STATUSES = [
     # status, XP, credits, points per skill, counts
@@ -133,3 +134,17 @@ def test_sessions_below_zero_pay_nothing() -> None:
     grant = student.grant(attendance("withdrawn", revision=2))
     assert student.state.progress["PLAYER"].sessions == -1
     assert len(grant.credits) == 1
+
+
+def test_the_source_remembers_what_was_given_and_by_which_ruleset() -> None:
+    event = attendance(specialization="COACH", theory_hours=2, skills=skills("passing"))
+    assert Student().grant(event).source_after == Source(
+        revision=1,
+        payload_hash=payload_hash(event),
+        ruleset=RULES.hash,
+        specialization="COACH",
+        xp_given={"COACH": 20},
+        credits_given=2,
+        skills_given={"passing": 1},
+        counted=Counted("COACH", 1, 2, 0),
+    )

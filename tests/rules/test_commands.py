@@ -2,6 +2,7 @@ from typing import Any
 
 import pytest
 
+from schemas.payload import payload_hash
 from schemas.rewards import Duplicate, Grant, License, Progress, Refused, Source, UserState
 from tests.rules.academy import (
     LEVELS,
@@ -13,7 +14,6 @@ from tests.rules.academy import (
     credits,
     day,
     moves,
-    payload_of,
     result,
     xp,
 )
@@ -89,7 +89,7 @@ def test_a_command_that_cannot_be_obeyed_is_refused_for_good(fields: dict[str, A
     assert isinstance(refused, Refused)
     assert (refused.reason, refused.event_key) == (reason, KEY)
     assert field in refused.detail
-    assert refused.source_after == Source(1, payload_of(event), RULES.hash)
+    assert refused.source_after == Source(1, payload_hash(event), RULES.hash)
     assert student.state.progress == before
     assert student.state.licenses.keys() == {"PLAYER"}
 

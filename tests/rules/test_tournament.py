@@ -1,8 +1,9 @@
 import pytest
 
+from schemas.payload import payload_hash
 from schemas.rewards import Progress, Source
 from schemas.ruleset import from_canonical_json, to_canonical_json
-from tests.rules.academy import RULES, USER, Student, credits, day, moves, payload_of, result, skill_points, skills, xp
+from tests.rules.academy import RULES, USER, Student, credits, day, moves, result, skill_points, skills, xp
 
 BANDS = [
     # placement, XP, credits, points per skill, badge
@@ -84,7 +85,7 @@ def test_a_withdrawal_as_the_first_event_is_recorded_and_gives_nothing() -> None
     event = result(1, status="withdrawn", skills=skills("passing"), specialization="COACH")
     grant = student.grant(event)
     assert (grant.xp, grant.credits, grant.skills, grant.badge, grant.level_changes) == ((), (), (), None, ())
-    assert grant.source_after == Source(1, payload_of(event), RULES.hash, "COACH")
+    assert grant.source_after == Source(1, payload_hash(event), RULES.hash, "COACH")
     assert student.ratings("COACH") == {}
 
 
@@ -92,7 +93,7 @@ def test_the_source_remembers_what_was_given_and_by_which_ruleset() -> None:
     event = result(2, skills=skills("passing", "speed"), occurred_at=day(3))
     assert Student().grant(event).source_after == Source(
         revision=1,
-        payload_hash=payload_of(event),
+        payload_hash=payload_hash(event),
         ruleset=RULES.hash,
         specialization="PLAYER",
         xp_given={"PLAYER": 300},

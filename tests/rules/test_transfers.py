@@ -2,8 +2,9 @@ from typing import Any
 
 import pytest
 
+from schemas.payload import payload_hash
 from schemas.rewards import CreditEntry, Duplicate, Grant, Refused, Source, UserState
-from tests.rules.academy import LEVELS, OTHER_USER, RULES, USER, Student, day, payload_of, transfer
+from tests.rules.academy import LEVELS, OTHER_USER, RULES, USER, Student, day, transfer
 
 KEY = "transfer_5-k-1_transfer_5"
 
@@ -22,7 +23,7 @@ def test_a_covered_transfer_has_two_legs_that_sum_to_zero(balance: int, amount: 
         CreditEntry(USER, "TRANSFER_OUT", -amount, "transfer_5-k-1_debit_5"),
         CreditEntry(OTHER_USER, "TRANSFER_IN", amount, "transfer_5-k-1_credit_9"),
     )
-    assert grant.source_after == Source(1, payload_of(event), RULES.hash)
+    assert grant.source_after == Source(1, payload_hash(event), RULES.hash)
     assert student.state.credit_balance == balance - amount
 
 
