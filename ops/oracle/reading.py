@@ -15,6 +15,8 @@ LARGEST_ID = 2**63 - 1
 DAY_US = 86_400_000_000
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 EARLIEST_US = 946_684_800_000_000
+LATEST_US = 253_402_300_799_999_999
+"""The end of the year 9999 in UTC: nothing later has a date."""
 MICROSECOND = timedelta(microseconds=1)
 INT_DIGITS = 4_000
 """Longer integers are beyond every limit, and Python refuses to convert much longer ones."""
@@ -73,7 +75,7 @@ def read(
     fact = READERS[topic](document, specializations)
     if key != str(fact.source if fact.kind == "roster" else fact.user_id).encode():
         raise Unreadable("key_mismatch", "key")
-    if timestamp_ms is not None and fact.occurred_us > timestamp_ms * 1_000 + DAY_US:
+    if timestamp_ms is not None and timestamp_ms >= 0 and fact.occurred_us > timestamp_ms * 1_000 + DAY_US:
         raise Unreadable("future_event", "occurred_at")
     return fact
 
@@ -174,7 +176,7 @@ def _instant(document: dict[str, Any], name: str) -> int:
         raise Unreadable("invalid_event", name) from error
     if fraction:
         moment += int(fraction[:6].ljust(6, "0"))
-    if moment < EARLIEST_US:
+    if not EARLIEST_US <= moment <= LATEST_US:
         raise Unreadable("invalid_event", name)
     return moment
 

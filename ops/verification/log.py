@@ -115,8 +115,8 @@ class LogReader:
                 where[0],
                 where[1],
                 offset,
-                message.key(),  # type: ignore[arg-type]  # bytes: no deserializer is set
-                message.value(),  # type: ignore[arg-type]
+                message.key(),
+                message.value(),
                 None if kind == NO_TIMESTAMP else timestamp,
             )
         )

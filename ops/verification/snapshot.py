@@ -136,7 +136,7 @@ class Snapshot:
         rows = self.rows("SELECT seq FROM reward_receipts WHERE event_key = %s", (event_key,))
         return rows[0][0] if rows else None
 
-    def numbers(self, topic: str, partition: int, log_id: str, start: int, end: int) -> array[int]:
+    def numbers(self, topic: str, partition: int, log_id: str, start: int, end: int) -> "array[int]":
         """For each offset from `start` to `end` the number of the receipt that names it, 0 where none does."""
         numbers = array("q", bytes(8 * max(end - start, 0)))
         for offset, seq in self.stream(NUMBERED, (topic, partition, log_id)):

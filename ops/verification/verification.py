@@ -56,11 +56,11 @@ class Verification:
             report, oracle, folding, book = self._pass()
         report.differences.extend(self._position_differences)
         report.count("partition_positions", self._positions)
-        logs = frozenset(
-            (part.log_id, partition)
+        logs = {
+            (part.log_id, partition): part.stretch.start
             for (topic, partition), part in self._readable.items()
             if topic == "tournament-rosters"
-        )
+        }
         Comparing(self._snapshot, oracle, self._adoption, report, logs=logs, unrecorded=folding.unrecorded).run()
         suspects = self._compare_digests(book, report)
         del oracle
