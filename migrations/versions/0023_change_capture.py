@@ -43,9 +43,9 @@ BEGIN
     SELECT lane, count(*), json_agg(message ORDER BY chunk)::text
       FROM (SELECT lane, chunk, json_build_object(
                        'topic', 'reward-entries',
-                       'key', coalesce(min(user_id), 0)::text,
+                       'key', min(user_id)::text,
                        'id', 'changed:' || gen_random_uuid(),
-                       'type', 'laurels.reward.changed',
+                       'type', 'laurels.changed-rows.v1',
                        'time', now(),
                        'value', json_build_object(
                            'kind', 'changed',
