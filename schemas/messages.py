@@ -10,6 +10,7 @@ from schemas.events import Id, Revision
 EntryFields = tuple[str | int, ...]
 """One entry, in the order that `GrantNote` names for its kind."""
 
+Moment = Annotated[datetime, Meta(tz=True)]
 Origin = Literal["event", "http", "cli", "replay", "adopted"]
 AlertSeverity = Literal["critical", "warning", "info"]
 AlertStatus = Literal["firing", "resolved"]
@@ -37,8 +38,8 @@ class GrantNote(TypedDict, total=False):
 class RecordedEntry(Struct, frozen=True, kw_only=True, tag_field="kind", tag="recorded"):
     """An event was recorded: its receipt, whole.
 
-    `topic`, `log_id`, `partition` and `offset` are null for what was applied at once (HTTP, CLI) and for no event of
-    a topic; `ruleset` where no ruleset decided.
+    `topic`, `log_id`, `partition` and `offset` are null where no record of a topic was applied (HTTP, CLI), `ruleset`
+    where no ruleset decided.
     """
 
     event_key: str
@@ -50,7 +51,7 @@ class RecordedEntry(Struct, frozen=True, kw_only=True, tag_field="kind", tag="re
     log_id: str | None = None
     partition: int | None = None
     offset: int | None = None
-    occurred_at: datetime
+    occurred_at: Moment
     ruleset: str | None = None
     grant: GrantNote
 
@@ -81,7 +82,7 @@ class Alert(Struct, frozen=True, kw_only=True):
     status: AlertStatus
     labels: dict[str, str]
     annotations: dict[str, str]
-    first_seen: datetime
-    last_seen: datetime
-    resolved_at: datetime | None = None
+    first_seen: Moment
+    last_seen: Moment
+    resolved_at: Moment | None = None
     count: Annotated[int, Meta(ge=1)] = 1
