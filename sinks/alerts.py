@@ -169,7 +169,7 @@ def resolve_absent(
 
 
 def settle_alerts(cursor: Cursor) -> int:
-    """Resolve what only time resolves: flapping that ceased, events that did not recur, storms. Call it now and then."""
+    """Resolve what only time resolves: flapping that ceased, happenings that did not recur, storms that are over."""
     quiet = {kind.id: kind.quiet_after.total_seconds() for kind in ALERT_KINDS.values() if kind.quiet_after}
     parameters = {
         "flap_window": FLAP_WINDOW,

@@ -18,6 +18,7 @@ from schemas.alerts import AlertSeen
 from schemas.errors import LaurelsError
 from sinks import positions
 from sinks.alerts import raise_alerts, resolve_alerts
+from sinks.conditions import check_conditions
 from sinks.database import Connect, Verdict, classify
 from sinks.ledger.rulesets import fetch_levels
 from sinks.outbox import backlog
@@ -27,7 +28,7 @@ from streams.telemetry import Telemetry
 
 INTERVAL_SECONDS: Final = 1.0
 IDENTITY_EVERY: Final = 5
-"""The topics' ids are asked for on every fifth look."""
+"""The topics' ids are asked for, and lasting conditions checked, on every fifth look."""
 
 log = structlog.get_logger()
 
@@ -90,6 +91,8 @@ class Watch:
                 self._tell(setattr, self._recorder, "specializations", frozenset(fetch_levels(cursor)))
             if looks % IDENTITY_EVERY == 0:
                 self._look_at_topics()
+                with open_cursor() as cursor, cursor.connection:
+                    check_conditions(cursor)
             looks += 1
             self._stopping.wait(INTERVAL_SECONDS)
 

@@ -17,7 +17,8 @@ from schemas.events import (
 from schemas.rewards import Decision, Duplicate, Grant, Levels, Refused, Stale, UserState
 from schemas.ruleset import Ruleset
 from sinks import positions
-from sinks.batch import Batch, Delivery, Origin, Recorded
+from sinks.batch import Batch, Delivery, Recorded
+from sinks.ledger.debts import announce_debts
 from sinks.ledger.fold import Folded, Policy, fold
 from sinks.ledger.letters import record_dead_letters
 from sinks.ledger.rosters import record_rosters
@@ -74,6 +75,7 @@ def _record_unsettled(cursor: Cursor, batch: Batch, basis: Decided) -> tuple[Fol
         seqs = iter([number for (number,) in cursor.fetchall()])
         folded = _fold(cursor, batch, states, basis, seqs)
         write_rows(cursor, folded.rows, states)
+        announce_debts(cursor, folded.rows.credit_deltas, states.users)
     else:
         folded = _fold(cursor, batch, States(), basis, iter(()))
     rosters = record_rosters(cursor, folded.rosters) if folded.rosters else (0, 0, 0)
