@@ -1,21 +1,98 @@
 """`laurels verify`: folds the topics from scratch and compares every row of Postgres with what they say."""
 
 from collections.abc import Collection, Mapping
+from contextlib import closing
 from time import monotonic
-from typing import Any, Final
+from typing import Annotated, Any, Final
 
+import psycopg2
+import typer
+from confluent_kafka import KafkaException
+from msgspec import json
+from rich.console import Console
+from rich.table import Table
+
+from ops.cli import EXIT_DIFFERENT
+from ops.options import AsJson
 from ops.verification.folding import Reader
 from ops.verification.log import LogReader, Partition, Stretch
 from ops.verification.report import Report
 from ops.verification.snapshot import Snapshot
 from ops.verification.verification import Verification
 from schemas.errors import LaurelsError
+from schemas.settings import load_settings
 from sinks.database import Timeouts, connector
 from sinks.positions import LogState
 from streams.logs import Logs
 
 PATIENT: Final = Timeouts(statement_ms=3_600_000, idle_in_transaction_ms=0)
 """A verification holds one transaction open while it reads the topics."""
+
+SHOWN: Final = 100
+"""As many differences are printed; `--json` has them all."""
+
+
+def register(app: typer.Typer) -> None:
+    """Add `verify` to the command line."""
+    app.command("verify")(verify_command)
+
+
+def verify_command(
+    *,
+    user_id: Annotated[int | None, typer.Option("--user", min=1, help="Report only this user's rows.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Prove that Postgres holds what the topics say, row by row.
+
+    Folds the topics from scratch with rules written a second time, up to the recorded positions, beside running
+    workers if need be. What no log holds any more is taken as given and counted as unverifiable. Exits with 0 when
+    nothing differs, 1 when something does, 3 when it could not look.
+
+    Example: laurels verify --json | jq '.differences[] | select(.table == "users")'
+    """
+    settings = load_settings()
+    console = Console(stderr=True)
+    with console.status("folding the topics and comparing ..."):
+        report = verify(
+            settings.database_url,
+            settings.librdkafka(),
+            group=settings.group,
+            prefix=settings.topic_prefix,
+            user_id=user_id,
+        )
+    if as_json:
+        typer.echo(json.encode(report.as_json()))
+    else:
+        _print(report)
+    if report.differences:
+        raise typer.Exit(EXIT_DIFFERENT)
+
+
+def _print(report: Report) -> None:
+    console = Console()
+    if report.differences:
+        table = Table("table", "key", "expected", "found", "event")
+        for difference in report.differences[:SHOWN]:
+            at = difference.event
+            table.add_row(
+                difference.table,
+                difference.key,
+                _shown(difference.expected),
+                _shown(difference.found),
+                f"{at.topic}[{at.partition}]@{at.offset}" if at else "",
+            )
+        console.print(table)
+        if len(report.differences) > SHOWN:
+            console.print(f"and {len(report.differences) - SHOWN} more: see --json")
+    rows = sum(report.compared.values())
+    console.print(
+        f"{len(report.differences)} differences: {report.events} events and {rows} rows compared "
+        f"in {report.seconds:.1f} s, {report.unverifiable} unverifiable"
+    )
+
+
+def _shown(value: Any) -> str:
+    return "no row" if value is None else json.encode(value).decode()
 
 
 def verify(
@@ -32,11 +109,12 @@ def verify(
     Changes nothing, and works beside running workers. With `user_id` only that user's rows are reported.
     """
     began = monotonic()
-    snapshot = Snapshot(connector(database_url, name="laurels-verify", timeouts=PATIENT))
     try:
-        report = Verification(snapshot, KafkaTopics(kafka, prefix), group).run()
-    finally:
-        snapshot.close()
+        with closing(Snapshot(connector(database_url, name="laurels-verify", timeouts=PATIENT))) as snapshot:
+            report = Verification(snapshot, KafkaTopics(kafka, prefix), group).run()
+    except (psycopg2.Error, KafkaException) as error:
+        message = f"the verification could not look: {error}"
+        raise LaurelsError(message) from error
     if user_id is not None:
         report.differences = [difference for difference in report.differences if difference.user_id == user_id]
     report.seconds = round(monotonic() - began, 3)

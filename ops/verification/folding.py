@@ -293,7 +293,7 @@ class Folding:
 
 
 def _statuses(reason: str) -> tuple[str, ...]:
-    return ("final",) if reason in FINAL else ("open", "dropped")
+    return ("final", "dropped") if reason in FINAL else ("open", "dropped")
 
 
 def _digest(value: bytes | None) -> str | None:
