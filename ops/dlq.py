@@ -203,7 +203,7 @@ def _pages(cursor: Cursor, wanted: Filter) -> Iterator[DeadLetter]:
 
 def _retry_all(connect: Connect, wanted: Filter, actor: str) -> Iterator[Retried]:
     with closing(connect()) as connection, connection.cursor() as cursor:
-        connection.autocommit = True
+        connection.set_session(autocommit=True)
         for letter in _pages(cursor, wanted):
             try:
                 yield retry_dead_letter(connect, letter.id, actor=actor)

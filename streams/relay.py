@@ -62,7 +62,6 @@ class RelayCounts:
     delivered: int = 0
     refused: int = 0
     lanes: int = 0
-    terms: int = 0
 
 
 class Relay:
@@ -97,7 +96,7 @@ class Relay:
         while not self._stopping.is_set():
             try:
                 with closing(self._connect()) as connection:
-                    connection.autocommit = True
+                    connection.set_session(autocommit=True)
                     with connection.cursor() as cursor:
                         producer = Producer(self._settings)
                         term = _Term(cursor, producer, self._topic_prefix, self.counts, self._stopping)
@@ -133,7 +132,6 @@ class _Term:
         self._lanes: dict[int, SentLane] = {}
         self._standby = Backoff(first=STANDBY_SECONDS, most=STANDBY_SECONDS)
         counts.lanes = 0
-        counts.terms += 1
 
     def serve(self, on_progress: Callable[[], None]) -> None:
         """Relay until told to stop. Raises what ended the connection or the producer."""
