@@ -160,3 +160,17 @@ def test_a_refused_command_stays_refused_when_it_could_be_obeyed_later() -> None
     assert again == Duplicate(KEY)
     assert isinstance(student.deliver(command(xp_change=-300)), Refused)
     assert student.state.progress["PLAYER"].total_xp == 500
+
+
+def test_the_source_remembers_the_command_and_by_which_ruleset_it_was_decided() -> None:
+    student = Student()
+    event = command(specialization="COACH", xp_change=7)
+    assert student.grant(event).source_after == Source(1, payload_hash(event), RULES.hash, xp_given={"COACH": 7})
+    event = command(command_id="c-2", new_level=2)
+    assert student.grant(event).source_after == Source(1, payload_hash(event), RULES.hash)
+
+
+def test_a_refusal_says_what_would_have_been_left() -> None:
+    refused = standing().deliver(command(sessions_change=-6))
+    assert isinstance(refused, Refused)
+    assert refused.detail == "sessions_change: -6 would leave -2"
