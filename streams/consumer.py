@@ -19,7 +19,7 @@ from typing import Any, ClassVar, NamedTuple, Protocol, cast
 
 import aiokafka
 from aiokafka.coordinator.assignors.range import RangePartitionAssignor
-from aiokafka.errors import ConsumerStoppedError
+from aiokafka.errors import ConsumerStoppedError, NoOffsetForPartitionError, OffsetOutOfRangeError
 from faust.transport.conductor import Conductor
 from faust.transport.drivers import aiokafka as driver
 from faust.types import TP, ServiceT
@@ -148,12 +148,18 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
         if consumer._closed or consumer._fetcher._closed:  # noqa: SLF001
             raise ConsumerStoppedError
         self._check_chain(subscription.assignment)
-        with consumer._subscription.fetch_context():  # noqa: SLF001
-            found = await consumer._fetcher.fetched_records(  # noqa: SLF001
-                {_partition(tp) for tp in active},
-                timeout=FETCH_SECONDS,
-                max_records=consumer._max_poll_records,  # noqa: SLF001
-            )
+        try:
+            with consumer._subscription.fetch_context():  # noqa: SLF001
+                found = await consumer._fetcher.fetched_records(  # noqa: SLF001
+                    {_partition(tp) for tp in active},
+                    timeout=FETCH_SECONDS,
+                    max_records=consumer._max_poll_records,  # noqa: SLF001
+                )
+        except (NoOffsetForPartitionError, OffsetOutOfRangeError) as error:
+            # A partition that was assigned and not sought yet: what Kafka's own offset for it says is not our concern.
+            if any(TP(*tp) in self._chain for tp in _concerned(error)):
+                raise
+            return NOTHING
         # This thread's listener sets the generation and empties the chain: what no chain knows was fetched from
         # wherever Kafka's own committed offset stands, before our positions were sought.
         records = {TP(*tp): batch for tp, batch in found.items() if tp in self._chain}
@@ -187,6 +193,12 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
             self._chain[tp] = (end, state.position)
             ends[tp] = state.highwater or 0
         return Fetched(self.app.consumer_generation_id, records, links, empty, ends)
+
+
+def _concerned(error: NoOffsetForPartitionError | OffsetOutOfRangeError) -> Iterable[aiokafka.TopicPartition]:
+    """The partitions that the error is about."""
+    (about,) = error.args
+    return [about] if isinstance(error, NoOffsetForPartitionError) else about
 
 
 def _partition(tp: TP) -> aiokafka.TopicPartition:

@@ -1,0 +1,69 @@
+"""A worker that lost its partitions cannot write, and one that stepped over a record does not go on."""
+
+import signal
+import sys
+
+from tests.streams.stage import ROOT, Stage, once_each, presences
+
+EVENTS = presences(range(1, 6), range(1, 41))
+
+
+def test_a_worker_that_slept_while_its_partition_moved_is_fenced_and_joins_again(stage: Stage) -> None:
+    sleeper = stage.worker(batch_events=5)
+    stage.wait_until_claimed()
+    stage.publish(EVENTS)
+    stage.wait_until(lambda: stage.positions()[0] > 0)
+    sleeper.signal(signal.SIGSTOP)
+    stage.worker()
+    stage.wait_until_read()
+    sleeper.signal(signal.SIGCONT)
+    stage.publish(more := presences([7], range(100, 130)))
+    stage.wait_until_read()
+    assert stage.sessions_recorded() == once_each([*EVENTS, *more])
+    assert sleeper.runs
+
+
+def test_a_fenced_worker_says_so_and_records_on_under_a_new_epoch(stage: Stage) -> None:
+    worker = stage.worker()
+    stage.wait_until_claimed()
+    # What another worker does when it takes over, without this one's group hearing of it.
+    stage.query("UPDATE partition_positions SET owner = 'rival', epoch = nextval('partition_epochs')")
+    stage.publish(EVENTS)
+    stage.wait_until_read()
+    assert stage.sessions_recorded() == once_each(EVENTS)
+    assert worker.runs
+    assert "OPS-03" in stage.alerts()
+
+
+DROPS_ONE = """
+import sys
+from streams import recorder
+gather = recorder.Recorder.gather
+async def lossy(self, topic, messages):
+    await gather(self, topic, [message for message in messages if message.offset != 20])
+recorder.Recorder.gather = lossy
+from ops.cli import main
+main(["worker", "--no-relay"])
+"""
+
+
+def test_a_record_that_gets_lost_on_the_way_to_the_ledger_stops_the_worker(stage: Stage) -> None:
+    stage.publish(EVENTS)
+    worker = stage.worker(command=[sys.executable, "-c", DROPS_ONE])
+    assert worker.ended() == 3
+    assert "the record at 21 follows 21, but what comes next is 20" in worker.said
+    assert stage.positions()[0] <= 20
+    stage.worker()
+    stage.wait_until_read()
+    assert stage.sessions_recorded() == once_each(EVENTS)
+
+
+def test_a_position_that_somebody_moves_stops_the_worker(stage: Stage) -> None:
+    stage.publish(EVENTS)
+    worker = stage.worker()
+    stage.wait_until_read()
+    stage.query("UPDATE partition_positions SET next_offset = 10")
+    stage.publish(presences([8], [1]))
+    assert worker.ended() == 3
+    assert "the position is 10" in worker.said
+    assert str(ROOT) not in worker.said.splitlines()[-1]
