@@ -14,7 +14,7 @@ from schemas.errors import DatabaseUnavailable, MustStop
 from schemas.rewards import Levels, Refused
 from schemas.ruleset import Ruleset
 from sinks import positions
-from sinks.batch import Batch, Claim, Delivery, Recorded
+from sinks.batch import Batch, Claim, Recorded
 from sinks.database import Connect, Verdict, classify
 from sinks.failpoints import failpoint
 from sinks.ledger.rules import Rules
@@ -120,7 +120,7 @@ class Ledger:
                 message = f"Postgres did not serve for {self._retry.seconds:g} s: {error}"
                 raise DatabaseUnavailable(message) from error
             self._on_retry(error.pgcode or "connection")
-            time.sleep(pause * random.uniform(0.5, 1.0))  # noqa: S311  jitter, not a secret
+            time.sleep(pause * random.uniform(0.5, 1.0))
             pause = min(2 * pause, self._retry.most_pause_seconds)
 
     def _record_once(self, batch: Batch) -> Recorded:

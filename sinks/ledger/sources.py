@@ -4,7 +4,8 @@ In a short transaction of its own, ids ascending: a new tournament is met by eve
 for the other's whole batch. The rows say nothing but that the source exists, so an early one harms nobody.
 """
 
-from collections.abc import Sequence, Set
+from collections.abc import Sequence
+from collections.abc import Set as AbstractSet
 from datetime import datetime
 from typing import Final
 
@@ -70,7 +71,7 @@ class KnownSources:
         self._remember(self._sessions, sessions.keys())
 
     @staticmethod
-    def _remember(known: set[int], created: Set[int]) -> None:
+    def _remember(known: set[int], created: AbstractSet[int]) -> None:
         if len(known) + len(created) > MAX_KNOWN:
             known.clear()
         known |= created
