@@ -27,6 +27,7 @@ from schemas.settings import Settings, load_settings
 SPECIALIZATIONS: Final = "PLAYER,COACH,INTERNSHIP"
 SOURCE: Final = "/laurels/publish"
 STEP_LINES: Final = 1_000
+TIMEOUT_SECONDS: Final = 30
 
 
 class Outcome(Struct, kw_only=True):
@@ -126,7 +127,11 @@ def _publish_lines(
 
 def _publisher(settings: Settings) -> Publisher:
     return Publisher(
-        settings.bootstrap_servers, source=SOURCE, topic_prefix=settings.topic_prefix, config=settings.librdkafka()
+        settings.bootstrap_servers,
+        source=SOURCE,
+        topic_prefix=settings.topic_prefix,
+        timeout_seconds=TIMEOUT_SECONDS,
+        config=settings.librdkafka(),
     )
 
 
