@@ -62,15 +62,13 @@ class Desk:
         with self.connection, self.connection.cursor() as cursor:
             return outbox.backlog(cursor)
 
-    def relay(self) -> Relay:
-        return Relay(
-            connector(self.url, name="relay"),
-            {"bootstrap.servers": self.bootstrap_servers},
-        )
+    def relay(self, topic_prefix: str = "") -> Relay:
+        settings = {"bootstrap.servers": self.bootstrap_servers}
+        return Relay(connector(self.url, name="relay"), settings, topic_prefix=topic_prefix)
 
     @contextmanager
-    def relaying(self) -> Iterator[Relay]:
-        relay = self.relay()
+    def relaying(self, topic_prefix: str = "") -> Iterator[Relay]:
+        relay = self.relay(topic_prefix)
         relay.start()
         try:
             yield relay

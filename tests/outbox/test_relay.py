@@ -3,8 +3,10 @@
 import signal
 from typing import Any
 
+import msgspec
 import pytest
 
+from schemas.messages import ChangedRows
 from sinks import outbox
 from streams.relay import LOCK_CLASS, Relay
 from tests.outbox.desk import NOW, Desk, delete_topics, make_topic, until
@@ -208,3 +210,19 @@ def test_a_dead_letter_arrives_with_its_bytes_headers_coordinates_and_reason(des
     assert tombstone.value() is None
     assert oversize.value() is None
     assert ("__connect.errors.value.left.out.bytes", b"1000000") in oversize.headers()
+
+
+def test_what_somebody_else_changes_with_sql_is_relayed_too_under_the_topic_prefix(desk: Desk, namespace: str) -> None:
+    topic = f"{namespace}reward-entries"
+    make_topic(desk.bootstrap_servers, topic, 1)
+    with desk.connection, desk.connection.cursor() as cursor:
+        cursor.execute("INSERT INTO users (id) VALUES (5), (6)")
+    with desk.connection, desk.connection.cursor() as cursor:
+        cursor.execute("DELETE FROM outbox")
+        cursor.execute("UPDATE users SET xp_balance = 7 WHERE id IN (5, 6)")
+    with desk.relaying(topic_prefix=namespace) as relay:
+        desk.drained(relay)
+    changes = [msgspec.json.decode(record.value(), type=ChangedRows) for record in desk.arrived(topic)]
+    delete_topics(desk.bootstrap_servers, [topic])
+    assert sorted(user for change in changes for user in change.user_ids) == [5, 6]
+    assert {(change.table, change.operation) for change in changes} == {("users", "UPDATE")}
