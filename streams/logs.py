@@ -14,6 +14,12 @@ _PASSING: Final = frozenset(
     {KafkaError.NOT_LEADER_FOR_PARTITION, KafkaError.LEADER_NOT_AVAILABLE, KafkaError._TRANSPORT}  # noqa: SLF001
 )
 
+Extent = tuple[int, int]
+"""The first offset of a log and the one after its last."""
+
+_TANSU: Final = "tansu_cluster"
+"""Asked for the end of a log, this broker counts its last batch as one record; with what is fetched it tells the truth."""
+
 
 class Logs:
     """Asks the cluster behind `client_settings`. Every question blocks, for `timeout_seconds` at most.
@@ -73,16 +79,40 @@ class Logs:
         """The log of each partition as it is now."""
         partitions = list(partitions)
         identities = self.identify({topic for topic, _ in partitions})
-        consumer = Consumer({**self._settings, "group.id": "laurels-looks", "enable.auto.commit": False})
+        consumer = Consumer(
+            {**self._settings, "group.id": "laurels-looks", "enable.auto.commit": False, "fetch.wait.max.ms": 10}
+        )
         try:
-            return {
-                (topic, partition): LogState(identities[topic], *self._extent(consumer, topic, partition))
-                for topic, partition in partitions
-            }
+            extents = {where: self._extent(consumer, *where) for where in partitions}
+            if self.cluster_id() == _TANSU:
+                extents |= self._fetched_ends(consumer, extents)
+            return {where: LogState(identities[where[0]], *extent) for where, extent in extents.items()}
         finally:
             consumer.close()
 
-    def _extent(self, consumer: Consumer, topic: str, partition: int) -> tuple[int, int]:
+    def _fetched_ends(self, consumer: Consumer, extents: Mapping[Partition, Extent]) -> dict[Partition, Extent]:
+        """The extents of the logs that hold something, with the end as an answer to a fetch names it."""
+        unknown = {
+            (self._prefix + topic, partition): (topic, partition)
+            for (topic, partition), (start, end) in extents.items()
+            if end > start
+        }
+        consumer.assign([TopicPartition(*where, extents[ours][1] - 1) for where, ours in unknown.items()])
+        deadline = time.monotonic() + self._timeout
+        known: dict[Partition, Extent] = {}
+        while unknown:
+            message = consumer.poll(0.5)
+            ours = None if message is None else unknown.pop((message.topic(), message.partition()), None)
+            if ours is not None:
+                end = consumer.get_watermark_offsets(TopicPartition(message.topic(), message.partition()), cached=True)[
+                    1
+                ]
+                known[ours] = (extents[ours][0], max(end, extents[ours][1]))
+            if time.monotonic() > deadline:
+                raise LaurelsError(f"the ends of these logs cannot be read: {sorted(unknown)}")
+        return known
+
+    def _extent(self, consumer: Consumer, topic: str, partition: int) -> Extent:
         deadline = time.monotonic() + self._timeout
         where = TopicPartition(self._prefix + topic, partition)
         while True:
