@@ -1,26 +1,19 @@
 """What Alembic runs for every command: the connection it is given, one transaction per migration."""
 
-from collections.abc import Collection, Mapping
-from typing import Any
+from typing import Any, cast
 
 from alembic import context
-from alembic.runtime.migration import MigrationContext, MigrationInfo
 from alembic.script import Script
 
 from sinks.migration import ours
 from sinks.tables import metadata
 
 
-def _applied(
-    ctx: MigrationContext,  # noqa: ARG001 - Alembic names all four
-    step: MigrationInfo,
-    heads: Collection[Any],  # noqa: ARG001
-    run_args: Mapping[str, Any],  # noqa: ARG001
-) -> None:
+def _applied(**event: Any) -> None:
     progress = context.config.attributes.get("progress")
-    script = step.up_revision
+    script = event["step"].up_revision
     if progress is not None and isinstance(script, Script):
-        progress(f"{script.revision} {'applied' if step.is_upgrade else 'taken back'}: {script.doc}")
+        progress(f"{script.revision} {'applied' if event['step'].is_upgrade else 'taken back'}: {script.doc}")
 
 
 # A transaction opened here would hold all migrations in one: an interrupted adoption goes on where it stopped.
@@ -31,7 +24,7 @@ context.configure(
     compare_type=True,
     compare_server_default=True,
     include_object=ours,
-    on_version_apply=_applied,
+    on_version_apply=cast(Any, _applied),  # called with keywords, typed with positions
 )
 with context.begin_transaction():
     context.run_migrations()

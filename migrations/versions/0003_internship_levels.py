@@ -98,7 +98,8 @@ def downgrade() -> None:
     """Lift again who was lowered and has not moved since; forget the levels."""
     take_back(revision, "license_progressions")
     for table, column in STATES:
-        moved = f"t.current_level <> (SELECT s.max_levels FROM specializations s WHERE s.id = t.{column})"
+        lowered = f"least((m.row ->> 'current_level')::integer, (SELECT max_levels FROM specializations WHERE id = t.{column}))"
+        moved = f"t.current_level <> greatest(1, {lowered})"
         change_back(revision, table, ("current_level",), unless=moved)
     say("specialization_levels is dropped: what was changed in it by hand is lost")
     op.drop_table("specialization_levels")

@@ -4,6 +4,7 @@ import psycopg2
 import pytest
 from psycopg2.extensions import connection as Connection
 
+from tests.database.adopted import Adopted, adopt
 from tests.services.databases import cloned, execute
 from tests.services.run import Service
 
@@ -61,3 +62,16 @@ def world(world_url: str) -> Iterator[Connection]:
     yield connection
     connection.rollback()
     connection.close()
+
+
+@pytest.fixture(scope="module")
+def adopted(postgres: Service) -> Iterator[Adopted]:
+    """The academy's own database, adopted; shared, so only to be read."""
+    with cloned(postgres, "legacy") as url:
+        yield adopt(url)
+
+
+@pytest.fixture
+def just_adopted(legacy_url: str) -> Adopted:
+    """The academy's own database, adopted for one test alone."""
+    return adopt(legacy_url)

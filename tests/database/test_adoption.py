@@ -1,6 +1,5 @@
 """The academy's database before and after, row by row. What is expected is worked out in Python, from the rows alone."""
 
-import json
 import re
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable
@@ -9,44 +8,12 @@ from typing import Any, NamedTuple
 import pytest
 from sqlalchemy import text
 
-from ops.cli import main
 from schemas.events import SESSION_ATTENDANCE, TOURNAMENT_RESULTS
 from schemas.keys import make_key
-from sinks.adoption import plan_adoption, report_adoption
-from sinks.migration import migrate_to_head
-from tests.database.catalog import engine_on, rows, table_names
+from tests.database.adopted import Adopted, Row, by_id
+from tests.database.catalog import engine_on, rows
 from tests.oracle.academy_log import LEVELS, Academy, presence, result
 from tests.services.databases import execute
-
-Row = dict[str, Any]
-Tables = dict[str, dict[int, Row]]
-
-NOT_LEGACY = ("idempotency_key", "receipt_seq", "recorded_at")
-
-
-class Adopted(NamedTuple):
-    url: str
-    before: Tables
-    after: Tables
-    receipts: dict[str, Row]
-    kept: list[Row]
-
-
-def _by_id(found: dict[str, list[Row]]) -> Tables:
-    return {table: {row["id"]: row for row in table_rows} for table, table_rows in found.items()}
-
-
-@pytest.fixture
-def adopted(legacy_url: str) -> Adopted:
-    with engine_on(legacy_url).connect() as connection:
-        names = [name for name in table_names(connection) if name != "internship_levels"]
-        before = _by_id(rows(connection, names))
-    migrate_to_head(legacy_url)
-    with engine_on(legacy_url).connect() as connection:
-        after = _by_id(rows(connection, names))
-        more = rows(connection, ["reward_receipts", "migration_removed_rows"])
-    receipts = {receipt["event_key"]: receipt for receipt in more["reward_receipts"]}
-    return Adopted(legacy_url, before, after, receipts, more["migration_removed_rows"])
 
 
 def _duplicates(table: dict[int, Row], key: Callable[[Row], Any], stays: Callable[[Row], Any]) -> set[int]:
@@ -79,7 +46,10 @@ def _lesser_progress(progress: dict[int, Row]) -> set[int]:
     groups: dict[Any, list[Row]] = defaultdict(list)
     for row in progress.values():
         groups[row["student_id"], row["specialization_id"]].append(row)
-    best = {max(group, key=lambda row: (row["current_level"], row["updated_at"], row["id"]))["id"] for group in groups.values()}
+    best = {
+        max(group, key=lambda row: (row["current_level"], row["updated_at"], row["id"]))["id"]
+        for group in groups.values()
+    }
     return set(progress) - best
 
 
@@ -89,7 +59,11 @@ def test_exactly_the_duplicates_are_removed_and_kept_aside(adopted: Adopted) -> 
     for table, before in adopted.before.items():
         gone = set(before) - set(adopted.after[table])
         assert gone == expected.get(table, set()), table
-        kept = {row["row_id"]: row["row"] for row in adopted.kept if (row["table_name"], row["action"]) == (table, "removed")}
+        kept = {
+            row["row_id"]: row["row"]
+            for row in adopted.kept
+            if (row["table_name"], row["action"]) == (table, "removed")
+        }
         assert kept == {id_: before[id_] for id_ in gone}, table
         new = set(adopted.after[table]) - set(before)
         added = {row["row_id"] for row in adopted.kept if (row["table_name"], row["action"]) == (table, "added")}
@@ -117,8 +91,15 @@ def test_no_value_of_a_row_that_stays_changes_but_those_kept_aside(adopted: Adop
             new = adopted.after[table].get(id_)
             changed = {column for column in old if new is not None and old[column] != new[column]}
             assert changed <= CHANGED.get(table, set()), (table, id_)
-            assert bool(changed) == ((table, 0 if table == "specializations" else id_) in kept) or table == "specializations"
-    old_rows = {(row["table_name"], row["row_id"]): row["row"] for row in adopted.kept if row["reason"] != "the highest level was below the level"}
+            assert (
+                bool(changed) == ((table, 0 if table == "specializations" else id_) in kept)
+                or table == "specializations"
+            )
+    old_rows = {
+        (row["table_name"], row["row_id"]): row["row"]
+        for row in adopted.kept
+        if row["reason"] != "the highest level was below the level"
+    }
     for (table, id_), old in old_rows.items():
         if table in {"credit_transactions", "specialization_progress"} and (table, id_) in kept:
             assert old == adopted.before[table][id_]
@@ -168,7 +149,9 @@ def _expected_keys(rows_: Iterable[tuple[Row, int]], canonical: Any, fallback: A
 def test_every_credit_row_has_its_owner_and_its_key(adopted: Adopted) -> None:
     before, after = adopted.before["credit_transactions"], adopted.after["credit_transactions"]
     assert len(after) == 599
-    assert {id_: row["user_id"] for id_, row in after.items()} == {id_: _owner(adopted, row) for id_, row in before.items()}
+    assert {id_: row["user_id"] for id_, row in after.items()} == {
+        id_: _owner(adopted, row) for id_, row in before.items()
+    }
     expected = _expected_keys(
         ((row, _owner(adopted, row)) for row in before.values()),
         _canonical_credit_key,
@@ -177,7 +160,10 @@ def test_every_credit_row_has_its_owner_and_its_key(adopted: Adopted) -> None:
         ),
     )
     assert {id_: row["idempotency_key"] for id_, row in after.items()} == expected
-    assert sum(key.startswith("tournament_") and "_reward_" in key and key.count("_") == 3 for key in expected.values()) == 303
+    assert (
+        sum(key.startswith("tournament_") and "_reward_" in key and key.count("_") == 3 for key in expected.values())
+        == 303
+    )
 
 
 def test_every_xp_row_has_its_key(adopted: Adopted) -> None:
@@ -191,33 +177,54 @@ def test_every_xp_row_has_its_key(adopted: Adopted) -> None:
     assert {row["specialization_id"] for row in after.values()} == {"PLAYER"}
 
 
+class _Spoken(NamedTuple):
+    """One row that says its source, and what it says was given."""
+
+    row: tuple[str, int]
+    key: str
+    at: str
+    what: str | None
+    gift: Any
+
+
+def _event_key(kind: str, source: int, user: int) -> str:
+    if kind == "tournament":
+        return make_key("tournament", source, "result", user)
+    return make_key("session", source, "presence", user)
+
+
+def _sources(adopted: Adopted) -> Iterable[_Spoken]:
+    tables = {table: sorted(found.items()) for table, found in adopted.after.items()}
+    for id_, row in tables["tournament_participations"]:
+        key = _event_key("tournament", row["semester_id"], row["user_id"])
+        yield _Spoken(("tournament_participations", id_), key, row["achieved_at"], None, None)
+    for id_, row in tables["tournament_badges"]:
+        key = _event_key("tournament", row["semester_id"], row["user_id"])
+        yield _Spoken(("tournament_badges", id_), key, row["earned_at"], "badges", row["badge_type"])
+    for table, what in (("xp_transactions", "xp"), ("credit_transactions", "credits")):
+        for id_, row in tables[table]:
+            rewarded = row["transaction_type"] == "TOURNAMENT_REWARD" and row["semester_id"] is not None
+            source = row["semester_id"] if rewarded else _session(row)
+            if source is not None:
+                key = _event_key("tournament" if rewarded else "session", source, row["user_id"])
+                gift = [row["transaction_type"], *(["PLAYER"] if what == "xp" else []), row["amount"]]
+                yield _Spoken((table, id_), key, row["created_at"], what, gift)
+    for id_, row in tables["skill_rewards"]:
+        key = _event_key(row["source_type"].lower(), row["source_id"], row["user_id"])
+        gift = [row["skill_name"], row["points_awarded"]]
+        yield _Spoken(("skill_rewards", id_), key, row["created_at"], "skills", gift)
+
+
 def _expected_receipts(adopted: Adopted) -> tuple[dict[str, Row], dict[tuple[str, int], str]]:
     """The receipts that the rows speak of, and which of them caused each ledger row."""
     given: dict[str, dict[str, list[Any]]] = defaultdict(lambda: defaultdict(list))
     times: dict[str, list[str]] = defaultdict(list)
     causes: dict[tuple[str, int], str] = {}
-
-    def speak(kind: str, source: int | None, user: int, at: str, what: str | None, gift: Any, row: tuple[str, int]) -> None:
-        if source is None:
-            return
-        key = make_key("tournament", source, "result", user) if kind == "tournament" else make_key("session", source, "presence", user)
-        times[key].append(at)
-        causes[row] = key
-        if what:
-            given[key][what].append(gift)
-
-    for table, name, time in (("tournament_participations", None, "achieved_at"), ("tournament_badges", "badges", "earned_at")):
-        for id_, row in sorted(adopted.after[table].items()):
-            speak("tournament", row["semester_id"], row["user_id"], row[time], name, row.get("badge_type"), (table, id_))
-    for table, name in (("xp_transactions", "xp"), ("credit_transactions", "credits")):
-        for id_, row in sorted(adopted.after[table].items()):
-            rewarded = row["transaction_type"] == "TOURNAMENT_REWARD" and row["semester_id"] is not None
-            gift = [row["transaction_type"], "PLAYER", row["amount"]] if name == "xp" else [row["transaction_type"], row["amount"]]
-            kind, source = ("tournament", row["semester_id"]) if rewarded else ("session", _session(row))
-            speak(kind, source, row["user_id"], row["created_at"], name, gift, (table, id_))
-    for id_, row in sorted(adopted.after["skill_rewards"].items()):
-        gift = [row["skill_name"], row["points_awarded"]]
-        speak(row["source_type"].lower(), row["source_id"], row["user_id"], row["created_at"], "skills", gift, ("skill_rewards", id_))
+    for spoken in _sources(adopted):
+        times[spoken.key].append(spoken.at)
+        causes[spoken.row] = spoken.key
+        if spoken.what:
+            given[spoken.key][spoken.what].append(spoken.gift)
     receipts = {}
     for key, at in times.items():
         grant: Row = dict(given[key])
@@ -231,7 +238,8 @@ def _expected_receipts(adopted: Adopted) -> tuple[dict[str, Row], dict[tuple[str
 def test_every_source_that_a_row_speaks_of_has_one_adopted_receipt(adopted: Adopted) -> None:
     expected, causes = _expected_receipts(adopted)
     assert {
-        key: {"grant": receipt["grant"], "occurred_at": receipt["occurred_at"]} for key, receipt in adopted.receipts.items()
+        key: {"grant": receipt["grant"], "occurred_at": receipt["occurred_at"]}
+        for key, receipt in adopted.receipts.items()
     } == expected
     for key, receipt in adopted.receipts.items():
         assert (receipt["origin"], receipt["revision"], receipt["payload_hash"]) == ("adopted", 1, None), key
@@ -245,7 +253,7 @@ def test_every_source_that_a_row_speaks_of_has_one_adopted_receipt(adopted: Adop
             assert row["receipt_seq"] == (adopted.receipts[cause]["seq"] if cause else None), (table, id_)
             assert row["recorded_at"] == row["created_at"]
     with engine_on(adopted.url).connect() as connection:
-        assert connection.execute(text("SELECT nextval('reward_receipts_seq')")).scalar_one() == len(expected) + 1
+        assert connection.execute(text("SELECT last_value FROM reward_receipts_seq")).scalar_one() == len(expected)
 
 
 def test_nothing_is_paid_or_taken_by_the_adoption(adopted: Adopted) -> None:
@@ -289,8 +297,10 @@ def test_licenses_above_the_maximum_come_down_with_a_progression(adopted: Adopte
 def test_the_database_has_the_levels_that_the_rules_state(adopted: Adopted) -> None:
     with engine_on(adopted.url).connect() as connection:
         levels = connection.execute(
-            text("SELECT specialization_id, array_agg(xp_needed ORDER BY level), array_agg(name ORDER BY level) "
-                 "FROM specialization_levels GROUP BY 1")  # fmt: skip
+            text(
+                "SELECT specialization_id, array_agg(xp_needed ORDER BY level), array_agg(name ORDER BY level) "
+                "FROM specialization_levels GROUP BY 1"
+            )
         ).all()
         maxima = dict(connection.execute(text("SELECT id, max_levels FROM specializations")).all())
     assert {name: tuple(needs) for name, needs, _ in levels} == LEVELS
@@ -298,10 +308,13 @@ def test_the_database_has_the_levels_that_the_rules_state(adopted: Adopted) -> N
     assert maxima == {name: len(needs) for name, needs in LEVELS.items()}
 
 
-def test_adopted_participations_say_so_and_later_ones_do_not(adopted: Adopted) -> None:
-    assert {row["adopted"] for row in adopted.after["tournament_participations"].values()} == {True}
-    execute(adopted.url, "INSERT INTO tournament_participations (user_id, semester_id, achieved_at) VALUES (120, 201, now())")
-    with engine_on(adopted.url).connect() as connection:
+def test_adopted_participations_say_so_and_later_ones_do_not(just_adopted: Adopted) -> None:
+    assert {row["adopted"] for row in just_adopted.after["tournament_participations"].values()} == {True}
+    execute(
+        just_adopted.url,
+        "INSERT INTO tournament_participations (user_id, semester_id, achieved_at) VALUES (120, 201, now())",
+    )
+    with engine_on(just_adopted.url).connect() as connection:
         count = connection.execute(text("SELECT count(*) FROM tournament_participations WHERE NOT adopted"))
         assert count.scalar_one() == 1
 
@@ -309,133 +322,42 @@ def test_adopted_participations_say_so_and_later_ones_do_not(adopted: Adopted) -
 @pytest.mark.parametrize(
     "second",
     [
-        "INSERT INTO xp_transactions (user_id, transaction_type, amount, semester_id, idempotency_key) "
-        "SELECT user_id, transaction_type, amount, semester_id, 'second' FROM xp_transactions WHERE semester_id = 227 LIMIT 1",
-        "INSERT INTO skill_rewards (user_id, source_type, source_id, skill_name, points_awarded) "
-        "SELECT user_id, source_type, source_id, skill_name, 1 FROM skill_rewards LIMIT 1",
-        "INSERT INTO credit_transactions (user_id, transaction_type, amount, idempotency_key) "
-        "SELECT user_id, 'ANOTHER', 1, idempotency_key FROM credit_transactions LIMIT 1",
+        (
+            "INSERT INTO xp_transactions (user_id, transaction_type, amount, semester_id, idempotency_key) "
+            "SELECT user_id, transaction_type, amount, semester_id, 'second' FROM xp_transactions WHERE semester_id = 227 "
+            "LIMIT 1"
+        ),
+        (
+            "INSERT INTO skill_rewards (user_id, source_type, source_id, skill_name, points_awarded) "
+            "SELECT user_id, source_type, source_id, skill_name, 1 FROM skill_rewards LIMIT 1"
+        ),
+        (
+            "INSERT INTO credit_transactions (user_id, transaction_type, amount, idempotency_key) "
+            "SELECT user_id, 'ANOTHER', 1, idempotency_key FROM credit_transactions LIMIT 1"
+        ),
     ],
     ids=["XP", "skill reward", "credit key"],
 )
-def test_a_second_one_is_refused(legacy_url: str, second: str) -> None:
-    migrate_to_head(legacy_url)
+def test_a_second_one_is_refused(adopted: Adopted, second: str) -> None:
     with pytest.raises(Exception, match="duplicate key value violates unique constraint"):
-        execute(legacy_url, second)
+        execute(adopted.url, second)
 
 
-def test_replaying_history_onto_an_adopted_database_pays_nothing_twice(adopted: Adopted) -> None:
-    academy = Academy(adopted.url)
-    for participation in adopted.before["tournament_participations"].values():
+def test_replaying_history_onto_an_adopted_database_pays_nothing_twice(just_adopted: Adopted) -> None:
+    academy = Academy(just_adopted.url)
+    for participation in just_adopted.before["tournament_participations"].values():
         academy.publish(
-            TOURNAMENT_RESULTS, result(participation["user_id"], participation["semester_id"], participation["placement"])
+            TOURNAMENT_RESULTS,
+            result(participation["user_id"], participation["semester_id"], participation["placement"]),
         )
-    for receipt in adopted.receipts:
+    for receipt in just_adopted.receipts:
         kind, source, _, user = receipt.split("_")
         if kind == "session":
             academy.publish(SESSION_ATTENDANCE, presence(int(user), int(source)))
     academy.deliver()
     academy.close()
-    with engine_on(adopted.url).connect() as connection:
-        after = _by_id(rows(connection, list(adopted.after)))
+    with engine_on(just_adopted.url).connect() as connection:
+        after = by_id(rows(connection, list(just_adopted.after)))
         remembered = connection.execute(text("SELECT count(payload_hash) FROM reward_receipts")).scalar_one()
-    assert after == adopted.after
-    assert remembered == len(adopted.receipts)
-
-
-def test_the_plan_says_beforehand_what_happens_and_writes_nothing(legacy_url: str) -> None:
-    with engine_on(legacy_url).connect() as connection:
-        names = table_names(connection)
-        before = rows(connection, names)
-    plan = plan_adoption(legacy_url)
-    with engine_on(legacy_url).connect() as connection:
-        assert table_names(connection) == names
-        assert rows(connection, names) == before
-    assert (plan.revision, all(table.accounted for table in plan.tables)) == (None, True)
-    assert {table.table: table.before for table in plan.tables} == {
-        name: len(before[name]) for name in names if name != "internship_levels"
-    }
-    migrate_to_head(legacy_url)
-    with engine_on(legacy_url).connect() as connection:
-        happened = connection.execute(
-            text("SELECT action, table_name, reason, count(*) FROM migration_removed_rows GROUP BY 1, 2, 3")
-        ).all()
-        after = {table.table: connection.execute(text(f"SELECT count(*) FROM {table.table}")).scalar_one() for table in plan.tables}
-    planned = {
-        (action, finding.table, finding.what, finding.rows)
-        for action, findings in (("removed", plan.removed), ("changed", plan.changed), ("added", plan.added))
-        for finding in findings
-    }
-    assert planned == {tuple(row) for row in happened}
-    assert {table.table: table.after for table in plan.tables} == after
-    filled = {(finding.table, finding.what): finding.rows for finding in plan.backfilled}
-    assert filled["credit_transactions", "canonical keys"] + filled["credit_transactions", "fallback keys"] == 599
-    assert all(len(finding.examples) == min(3, finding.rows) for finding in [*plan.removed, *plan.changed, *plan.backfilled])
-
-
-def test_a_plan_for_what_is_adopted_already_finds_nothing(adopted: Adopted) -> None:
-    plan = plan_adoption(adopted.url)
-    assert [*plan.removed, *plan.changed, *plan.added, *plan.backfilled] == []
-    assert all(table.before == table.after for table in plan.tables)
-
-
-def test_a_plan_gives_up_rather_than_wait_behind_a_writer(legacy_url: str, capsys: pytest.CaptureFixture[str]) -> None:
-    from sinks import migration  # noqa: PLC0415
-
-    patched = pytest.MonkeyPatch()
-    patched.setattr(migration, "_REHEARSAL_LOCK_TIMEOUT", "50ms")
-    patched.setenv("DATABASE_URL", legacy_url)
-    with engine_on(legacy_url).begin() as writer:
-        writer.execute(text("UPDATE specialization_progress SET total_xp = 1 WHERE id = 1"))
-        with pytest.raises(SystemExit) as exit_:
-            main(["migrate", "--plan"])
-    patched.undo()
-    assert exit_.value.code == 3
-    assert "lock timeout" in capsys.readouterr().err
-
-
-def _off(adopted: Adopted, balance: str, ledger: str) -> dict[int, tuple[int, int]]:
-    sums: Counter[int] = Counter()
-    for row in adopted.after[ledger].values():
-        sums[row["user_id"]] += row["amount"]
-    users = adopted.before["users"]
-    return {id_: (users[id_][balance], sums[id_]) for id_ in users if users[id_][balance] != sums[id_]}
-
-
-def test_the_report_finds_the_users_whose_balances_are_off(adopted: Adopted) -> None:
-    report = {(finding.table, finding.what): finding for finding in report_adoption(adopted.url).findings}
-    xp, credits_ = _off(adopted, "xp_balance", "xp_transactions"), _off(adopted, "credit_balance", "credit_transactions")
-    duplicates = report["users", "XP balances that are off by exactly the duplicate XP that adoption removed"]
-    others = report["users", "XP balances that are off for another reason"]
-    assert duplicates.rows + others.rows == len(xp) == 23
-    assert {example["user_id"]: (example["balance"], example["entries"]) for example in others.examples} == {
-        41: (397, 390),
-        82: (467, 360),
-    }
-    assert report["users", "credit balances that are off"].rows == len(credits_) == 2
-    assert report["credit_transactions", "sources that gave or took credits more than once"].rows == 12
-
-
-def test_the_report_counts_the_desyncs_and_leaves_them(adopted: Adopted) -> None:
-    progress = {
-        (row["student_id"], row["specialization_id"]): row["current_level"]
-        for row in adopted.after["specialization_progress"].values()
-    }
-    licenses = {
-        (row["user_id"], row["specialization_type"]): row["current_level"] for row in adopted.after["user_licenses"].values()
-    }
-    report = {finding.what[-8:-1]: finding.rows for finding in report_adoption(adopted.url).findings}
-    assert report["SYNC-01"] == sum(level != licenses[key] for key, level in progress.items() if key in licenses) > 0
-    assert report["SYNC-02"] == len(progress.keys() - licenses.keys()) > 0
-    assert report["SYNC-03"] == len(licenses.keys() - progress.keys()) > 0
-
-
-@pytest.mark.parametrize(("option", "code"), [("--plan", 0), ("--report", 1)])
-def test_the_command_answers_in_json(
-    adopted: Adopted, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], option: str, code: int
-) -> None:
-    monkeypatch.setenv("DATABASE_URL", adopted.url)
-    with pytest.raises(SystemExit) as exit_:
-        main(["migrate", option, "--json"])
-    assert exit_.value.code == code
-    assert set(json.loads(capsys.readouterr().out)) >= ({"tables", "removed"} if option == "--plan" else {"findings"})
+    assert after == just_adopted.after
+    assert remembered == len(just_adopted.receipts)

@@ -1,7 +1,4 @@
-from collections.abc import Iterator
-
 import msgspec
-import psycopg2
 import pytest
 from psycopg2.extensions import connection as Connection
 
@@ -9,16 +6,6 @@ from schemas.cloudevents import MESSAGE_TYPES
 from schemas.events import REWARD_ENTRIES
 from schemas.messages import ChangedRows, RewardEntry
 from sinks.outbox import LANES, OutboxMessage, take
-from tests.database.conftest import WORLD
-from tests.services.databases import execute
-
-
-@pytest.fixture
-def connection(database_url: str) -> Iterator[Connection]:
-    execute(database_url, WORLD)
-    connection = psycopg2.connect(database_url)
-    yield connection
-    connection.close()
 
 
 def _announced(connection: Connection) -> list[tuple[int, OutboxMessage, ChangedRows]]:
@@ -52,8 +39,8 @@ CHANGES = [
         "skill_rewards",
         "INSERT",
         [2],
-        "INSERT INTO skill_rewards (user_id, source_type, source_id, skill_name, points_awarded) "
-        "VALUES (2, 'SESSION', 20, 'speed', 1)",
+        """INSERT INTO skill_rewards (user_id, source_type, source_id, skill_name, points_awarded)
+        VALUES (2, 'SESSION', 20, 'speed', 1)""",
     ),
     ("tournament_badges", "UPDATE", [1], "UPDATE tournament_badges SET revoked_at = now()"),
     ("tournament_badges", "DELETE", [1], "DELETE FROM tournament_badges"),
@@ -66,8 +53,8 @@ CHANGES = [
         "reward_receipts",
         "INSERT",
         [2],
-        'INSERT INTO reward_receipts (event_key, seq, user_id, revision, origin, payload_hash, "grant", occurred_at) '
-        "VALUES ('x', 9, 2, 1, 'event', 'y', '{}', now())",
+        """INSERT INTO reward_receipts (event_key, seq, user_id, revision, origin, payload_hash, "grant", occurred_at)
+        VALUES ('x', 9, 2, 1, 'event', 'y', '{}', now())""",
     ),
 ]
 
@@ -76,11 +63,11 @@ CHANGES = [
     ("table", "operation", "user_ids", "statement"), CHANGES, ids=[f"{table}-{what}" for table, what, *_ in CHANGES]
 )
 def test_what_others_change_is_announced(
-    connection: Connection, table: str, operation: str, user_ids: list[int], statement: str
+    world: Connection, table: str, operation: str, user_ids: list[int], statement: str
 ) -> None:
-    with connection.cursor() as cursor:
+    with world.cursor() as cursor:
         cursor.execute(statement)
-    announced = _announced(connection)
+    announced = _announced(world)
     assert {(value.table, value.operation, value.truncated) for *_, value in announced} == {(table, operation, False)}
     assert sorted(user for *_, value in announced for user in value.user_ids) == user_ids
     for lane, message, value in announced:
@@ -91,67 +78,66 @@ def test_what_others_change_is_announced(
 
 
 @pytest.mark.parametrize("statement", [statement for *_, statement in CHANGES])
-def test_the_ledger_announces_its_own_changes_itself(connection: Connection, statement: str) -> None:
-    with connection.cursor() as cursor:
+def test_the_ledger_announces_its_own_changes_itself(world: Connection, statement: str) -> None:
+    with world.cursor() as cursor:
         cursor.execute("SET LOCAL laurels.recording = 'on'")
         cursor.execute(statement)
-    assert _announced(connection) == []
+    assert _announced(world) == []
 
 
-def test_the_next_transaction_of_the_session_is_watched_again(connection: Connection) -> None:
-    with connection, connection.cursor() as cursor:
+def test_the_next_transaction_of_the_session_is_watched_again(world: Connection) -> None:
+    with world, world.cursor() as cursor:
         cursor.execute("SET LOCAL laurels.recording = 'on'")
-    with connection.cursor() as cursor:
+    with world.cursor() as cursor:
         cursor.execute("UPDATE users SET xp_balance = 7 WHERE id = 1")
-    assert len(_announced(connection)) == 1
+    assert len(_announced(world)) == 1
 
 
 @pytest.mark.parametrize(
     "statement",
     ["UPDATE users SET email = 'x', role = 'COACH'", "UPDATE users SET xp_balance = xp_balance", "DELETE FROM outbox"],
 )
-def test_what_no_invariant_speaks_of_is_not_announced(connection: Connection, statement: str) -> None:
-    with connection.cursor() as cursor:
+def test_what_no_invariant_speaks_of_is_not_announced(world: Connection, statement: str) -> None:
+    with world.cursor() as cursor:
         cursor.execute(statement)
-    assert _announced(connection) == []
+    assert _announced(world) == []
 
 
-def test_a_statement_that_touches_many_users_makes_few_messages(connection: Connection) -> None:
-    with connection.cursor() as cursor:
+def test_a_statement_that_touches_many_users_makes_few_messages(world: Connection) -> None:
+    with world.cursor() as cursor:
         cursor.execute("SET LOCAL laurels.recording = 'on'")
         cursor.execute("INSERT INTO users (id) SELECT generate_series(100, 5099)")
         cursor.execute("SET LOCAL laurels.recording = 'off'")
         cursor.execute("UPDATE users SET credit_balance = 1 WHERE id >= 100")
         cursor.execute("SELECT count(*), sum(message_count) FROM outbox")
         assert cursor.fetchone() == (LANES, 12)
-    announced = _announced(connection)
+    announced = _announced(world)
     assert sorted(user for *_, value in announced for user in value.user_ids) == list(range(100, 5100))
     assert max(len(value.user_ids) for *_, value in announced) == 500
     assert len({message.id for _, message, _ in announced}) == 12
 
 
-def test_past_ten_thousand_users_one_message_asks_for_a_sweep(connection: Connection) -> None:
-    with connection.cursor() as cursor:
+def test_past_ten_thousand_users_one_message_asks_for_a_sweep(world: Connection) -> None:
+    with world.cursor() as cursor:
         cursor.execute("INSERT INTO users (id) SELECT generate_series(100, 10100)")
-    ((_, message, value),) = _announced(connection)
+    ((_, message, value),) = _announced(world)
     assert value == ChangedRows(table="users", operation="INSERT", user_ids=[], truncated=True)
     assert message.topic == REWARD_ENTRIES
 
 
-def test_truncating_asks_for_a_sweep(connection: Connection) -> None:
-    with connection.cursor() as cursor:
+def test_truncating_asks_for_a_sweep(world: Connection) -> None:
+    with world.cursor() as cursor:
         cursor.execute("TRUNCATE tournament_badges")
-    ((*_, value),) = _announced(connection)
+    ((*_, value),) = _announced(world)
     assert value == ChangedRows(table="tournament_badges", operation="TRUNCATE", user_ids=[], truncated=True)
 
 
-def test_whoever_may_write_a_table_needs_no_right_on_the_outbox(connection: Connection, namespace: str) -> None:
+def test_whoever_may_write_a_table_needs_no_right_on_the_outbox(world: Connection, namespace: str) -> None:
     writer = f"{namespace.rstrip('-')}_writer"
-    with connection.cursor() as cursor:
+    with world.cursor() as cursor:
         cursor.execute(f"CREATE ROLE {writer}; GRANT INSERT ON tournament_badges TO {writer}; SET LOCAL ROLE {writer}")
         cursor.execute(
             "INSERT INTO tournament_badges (user_id, semester_id, badge_type, earned_at) VALUES (2, 10, 'FAIR', now())"
         )
         cursor.execute("RESET ROLE")
-    assert len(_announced(connection)) == 1
-    connection.rollback()
+    assert len(_announced(world)) == 1

@@ -11,15 +11,15 @@ from sinks.tables import REFERENCES_CHECKED_BY_STATEMENT, metadata
 XP = "INSERT INTO xp_transactions (user_id, transaction_type, amount, semester_id, idempotency_key, specialization_id) "
 CREDITS = "INSERT INTO credit_transactions (user_id, transaction_type, amount, semester_id, idempotency_key) "
 SKILL = "INSERT INTO skill_rewards (user_id, source_type, source_id, skill_name, points_awarded) "
-RESULT = "INSERT INTO tournament_participations (user_id, semester_id, specialization_id, status, revision, achieved_at) "
+RESULT = (
+    "INSERT INTO tournament_participations (user_id, semester_id, specialization_id, status, revision, achieved_at) "
+)
 PRESENCE = (
     "INSERT INTO session_attendances (user_id, session_id, specialization_id, status, revision, minutes, theory_hours, "
     "practice_hours, occurred_at) "
 )
 BADGE = "INSERT INTO tournament_badges (user_id, semester_id, badge_type, earned_at) "
-RECEIPT = (
-    'INSERT INTO reward_receipts (event_key, seq, user_id, revision, origin, payload_hash, "grant", occurred_at) '
-)
+RECEIPT = 'INSERT INTO reward_receipts (event_key, seq, user_id, revision, origin, payload_hash, "grant", occurred_at) '
 TRANSFER = (
     "INSERT INTO credit_transfers (sender_id, idempotency_key, receiver_id, amount, memo, status, reason, receipt_seq, "
     "occurred_at) "
@@ -42,7 +42,7 @@ UNIQUE = {
     "pk_reward_receipts": RECEIPT + "VALUES ('tournament_10_result_1', 9, 1, 1, 'event', 'y', '{}', now())",
     "uq_reward_receipts_user_seq": RECEIPT + "VALUES ('another', 1, 1, 1, 'event', 'y', '{}', now())",
     "uq_credit_transfers_sender_key": TRANSFER + "VALUES (1, 'k', 2, 7, '', 'COMPLETED', NULL, 4, now())",
-    "pk_tournament_rosters": 'INSERT INTO tournament_rosters (tournament_id, participants, finalized_at, log_id, '
+    "pk_tournament_rosters": "INSERT INTO tournament_rosters (tournament_id, participants, finalized_at, log_id, "
     "partition, \"offset\") VALUES (10, 8, now(), 'c/t', 0, 1)",
     "uq_dead_letters_coordinates": LETTER + "VALUES ('t', 'c/t', 0, 0, 'invalid_event', '', 'open')",
     "pk_partition_positions": "INSERT INTO partition_positions (consumer_group, topic, partition, log_id, next_offset, "
@@ -186,7 +186,7 @@ def test_plain_sql_cannot_break(world: Connection, constraint: str, statement: s
     with world.cursor() as cursor, pytest.raises(psycopg2.Error) as refused:
         cursor.execute(statement)
     assert refused.value.pgcode == sqlstate
-    assert refused.value.diag.constraint_name == constraint.split()[0]
+    assert refused.value.diag.constraint_name == constraint.partition(" ")[0]
 
 
 def test_every_constraint_is_tried() -> None:

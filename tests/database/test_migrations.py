@@ -104,8 +104,10 @@ def test_ids_go_on_after_the_highest_one_up_and_down(legacy_url: str) -> None:
         for table, last in highest.items():
             assert connection.execute(text(f"SELECT nextval('{table}_id_seq')")).scalar_one() >= last - 1
         new = connection.execute(
-            text("INSERT INTO user_licenses (user_id, specialization_type, started_at) VALUES (1, 'INTERNSHIP', now()) "
-                 "RETURNING id")  # fmt: skip
+            text(
+                "INSERT INTO user_licenses (user_id, specialization_type, started_at) VALUES (1, 'INTERNSHIP', now()) "
+                "RETURNING id"
+            )
         ).scalar_one()
     assert new > highest["user_licenses"]
 
@@ -114,7 +116,7 @@ def test_downgrading_a_database_in_use_says_what_is_lost(database_url: str) -> N
     execute(
         database_url,
         "INSERT INTO users (id) VALUES (1); "
-        "INSERT INTO reward_receipts (event_key, seq, user_id, revision, origin, payload_hash, \"grant\", occurred_at) "
+        'INSERT INTO reward_receipts (event_key, seq, user_id, revision, origin, payload_hash, "grant", occurred_at) '
         "VALUES ('tournament_1_result_1', 1, 1, 1, 'event', 'x', '{}', now()); "
         "INSERT INTO credit_transactions (user_id, transaction_type, amount, idempotency_key) "
         "VALUES (1, 'SESSION_ATTENDANCE', 2, 'session_1_attendance_1')",
@@ -122,7 +124,9 @@ def test_downgrading_a_database_in_use_says_what_is_lost(database_url: str) -> N
     said: list[str] = []
     migrate_to(database_url, "base", said.append)
     text_said = "\n".join(said)
-    assert "receipts of recorded events, or payloads remembered for adopted ones (1 rows of reward_receipts)" in text_said
+    assert (
+        "receipts of recorded events, or payloads remembered for adopted ones (1 rows of reward_receipts)" in text_said
+    )
     assert "keys that their rows do not say (1 rows of credit_transactions)" in text_said
     assert "the academy's tables stay, since there are rows in users, credit_transactions" in text_said
     assert "users.email stays nullable, since 1 users have none" in text_said

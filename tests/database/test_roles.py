@@ -72,7 +72,7 @@ NOT_FOR_THE_WORKER = [
     "UPDATE tournament_badges SET badge_type = 'CHAMPION'",
     "INSERT INTO tournament_rankings (tournament_id, user_id) VALUES (10, 2)",
     "UPDATE credit_transfers SET amount = 1",
-    'UPDATE reward_receipts SET "grant" = \'{}\'',
+    "UPDATE reward_receipts SET \"grant\" = '{}'",
     "DELETE FROM dead_letters",
     "DELETE FROM partition_positions",
     "UPDATE outbox SET messages = ''",
@@ -131,9 +131,11 @@ def test_what_was_granted_by_hand_is_taken_away_again(database_url: str) -> None
     with engine_on(database_url).begin() as connection:
         assert apply_roles(connection) == []
         granted = connection.execute(
-            text("SELECT has_table_privilege('laurels_readonly', 'users', 'UPDATE'), "
-                 "has_table_privilege('laurels_worker', 'xp_transactions', 'DELETE'), "
-                 "has_table_privilege('laurels_worker', 'xp_transactions', 'INSERT')")  # fmt: skip
+            text(
+                "SELECT has_table_privilege('laurels_readonly', 'users', 'UPDATE'), "
+                "has_table_privilege('laurels_worker', 'xp_transactions', 'DELETE'), "
+                "has_table_privilege('laurels_worker', 'xp_transactions', 'INSERT')"
+            )
         ).one()
     assert tuple(granted) == (False, False, True)
 
