@@ -1,6 +1,8 @@
 """The relay loses nothing, keeps a user's order, repeats only with the same ids, and yields to nobody but the dead."""
 
 import signal
+import subprocess
+import sys
 from typing import Any
 
 import msgspec
@@ -226,3 +228,18 @@ def test_what_somebody_else_changes_with_sql_is_relayed_too_under_the_topic_pref
     delete_topics(desk.bootstrap_servers, [topic])
     assert sorted(user for change in changes for user in change.user_ids) == [5, 6]
     assert {(change.table, change.operation) for change in changes} == {("users", "UPDATE")}
+
+
+def test_the_relay_command_relays_until_it_is_told_to_stop(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DATABASE_URL", desk.url)
+    monkeypatch.setenv("KAFKA_BOOTSTRAP_SERVERS", desk.bootstrap_servers)
+    desk.write((1, 1))
+    process = subprocess.Popen([sys.executable, "-m", "ops.cli", "relay"])
+    try:
+        desk.drained()
+        process.terminate()
+        assert process.wait(10) == 0
+    finally:
+        process.kill()
+        process.wait()
+    assert ids(desk.arrived()) == ["1:1"]
