@@ -1,0 +1,187 @@
+"""What size does: a worker's memory over millions of events, and throughput against millions of ledger rows."""
+
+import subprocess
+import time
+from contextlib import closing
+from statistics import mean
+from typing import Final
+
+import psycopg2
+
+from bench.errors import BenchFailed
+from bench.run import Run
+from bench.watching import recorded_of, watch
+from bench.workers import GROUP, throughput, workers
+from bench.workload import STRIDE, make_workload
+
+SAMPLE_SECONDS: Final = 0.5
+KIB_PER_MIB: Final = 1024
+FEWEST_SAMPLES: Final = 4
+
+ROWS_PER_EVENT: Final = 4.5
+EVENTS_PER_USER: Final = 12
+CHUNK_EVENTS: Final = 50_000
+STEP: Final = 7_919
+
+# Half of the events are results (participation, XP, credits, two skills), half attendance (attendance, XP, credits, one
+# skill). Users are the academy's but for every tenth, who is the workload's. In the order of time, each user's events
+# lie far apart, as in life.
+EVENTS: Final = """
+CREATE TEMPORARY TABLE loaded ON COMMIT DELETE ROWS AS
+SELECT number, event_user + (event_user - 1) / {others} AS user_id, nextval('reward_receipts_seq') AS seq,
+       number % 2 = 0 AS is_result, 1 + number / 36 AS tournament, 1 + number / 28 AS session,
+       timestamptz '2023-01-01' + number * interval '10 seconds' AS at
+  FROM (SELECT number, 1 + (number / 2 * {step} + number % 2) % {users} AS event_user
+          FROM generate_series({first}, {last}) AS number) AS events
+"""
+
+STATEMENTS: Final = (
+    """
+INSERT INTO reward_receipts (event_key, seq, user_id, revision, origin, payload_hash, ruleset, topic, log_id, partition,
+    "offset", "grant", occurred_at)
+SELECT CASE WHEN is_result THEN format('tournament_%s_result_%s', tournament, user_id)
+            ELSE format('session_%s_presence_%s', session, user_id) END,
+       seq, user_id, 1, 'event', sha256(number::text::bytea), (SELECT hash FROM rulesets WHERE active),
+       CASE WHEN is_result THEN 'tournament-results' ELSE 'session-attendance' END, 'loaded/loaded', user_id % 4, number,
+       CASE WHEN is_result THEN '{"xp": [["TOURNAMENT_REWARD", "PLAYER", 100]], "credits": [["TOURNAMENT_REWARD", 10]], "skills": [["passing", 3], ["vision", 3]]}'
+            ELSE '{"xp": [["SESSION_ATTENDANCE", "PLAYER", 20]], "credits": [["SESSION_ATTENDANCE", 2]], "skills": [["passing", 1]], "counted": ["PLAYER", 1, 0, 1]}' END::jsonb,
+       at
+  FROM loaded ORDER BY number
+""",
+    """
+INSERT INTO tournament_participations (user_id, semester_id, placement, participants, skills, xp_awarded, credits_awarded,
+    achieved_at)
+SELECT user_id, tournament, 4 + number % 5, 18, '[{"name": "passing", "performance": null}, {"name": "vision", "performance": null}]',
+       100, 10, at
+  FROM loaded WHERE is_result ORDER BY number
+""",
+    """
+INSERT INTO session_attendances (user_id, session_id, specialization_id, status, revision, minutes, theory_hours,
+    practice_hours, skills, occurred_at)
+SELECT user_id, session, 'PLAYER', 'present', 1, 90, 0, 1, '[{"name": "passing", "performance": null}]', at
+  FROM loaded WHERE NOT is_result ORDER BY number
+""",
+    """
+INSERT INTO xp_transactions (user_id, transaction_type, amount, semester_id, idempotency_key, receipt_seq, created_at)
+SELECT user_id, CASE WHEN is_result THEN 'TOURNAMENT_REWARD' ELSE 'SESSION_ATTENDANCE' END,
+       CASE WHEN is_result THEN 100 ELSE 20 END, CASE WHEN is_result THEN tournament END,
+       CASE WHEN is_result THEN format('tournament_%s_xp_%s', tournament, user_id)
+            ELSE format('session_%s_xp_%s', session, user_id) END, seq, at
+  FROM loaded ORDER BY number
+""",
+    """
+INSERT INTO credit_transactions (user_id, transaction_type, amount, semester_id, idempotency_key, receipt_seq, created_at)
+SELECT user_id, CASE WHEN is_result THEN 'TOURNAMENT_REWARD' ELSE 'SESSION_ATTENDANCE' END,
+       CASE WHEN is_result THEN 10 ELSE 2 END, CASE WHEN is_result THEN tournament END,
+       CASE WHEN is_result THEN format('tournament_%s_reward_%s', tournament, user_id)
+            ELSE format('session_%s_attendance_%s', session, user_id) END, seq, at
+  FROM loaded ORDER BY number
+""",
+    """
+INSERT INTO skill_rewards (user_id, source_type, source_id, skill_name, points_awarded, receipt_seq, created_at)
+SELECT user_id, CASE WHEN is_result THEN 'TOURNAMENT' ELSE 'SESSION' END,
+       CASE WHEN is_result THEN tournament ELSE session END, skill, CASE WHEN is_result THEN 3 ELSE 1 END, seq, at
+  FROM loaded CROSS JOIN LATERAL unnest(CASE WHEN is_result THEN ARRAY['passing', 'vision'] ELSE ARRAY['passing'] END)
+       AS skill ORDER BY number
+""",
+)
+
+STATES: Final = (
+    """
+INSERT INTO users (id, xp_balance, credit_balance)
+SELECT user_id, xp, credits
+  FROM (SELECT user_id, sum(amount) AS xp FROM xp_transactions GROUP BY user_id) AS xp
+  JOIN (SELECT user_id, sum(amount) AS credits FROM credit_transactions GROUP BY user_id) AS credits USING (user_id)
+ ORDER BY user_id
+""",
+    """
+INSERT INTO semesters (id, code, name)
+SELECT id, 'T' || id, 'Tournament ' || id FROM (SELECT DISTINCT semester_id AS id FROM tournament_participations) AS t
+""",
+    """
+INSERT INTO sessions (id, title, held_at)
+SELECT session_id, 'Session ' || session_id, min(occurred_at) FROM session_attendances GROUP BY session_id
+""",
+    """
+INSERT INTO specialization_progress (student_id, specialization_id, current_level, total_xp, completed_sessions,
+    practice_hours_completed)
+SELECT id, 'PLAYER', (SELECT max(level) FROM specialization_levels
+                       WHERE specialization_id = 'PLAYER' AND xp_needed <= xp_balance),
+       xp_balance, sessions, sessions
+  FROM users
+  JOIN (SELECT user_id AS id, count(*) AS sessions FROM session_attendances GROUP BY user_id) AS attended USING (id)
+ ORDER BY id
+""",
+    """
+INSERT INTO user_licenses (user_id, specialization_type, current_level, max_achieved_level, football_skills)
+SELECT student_id, 'PLAYER', current_level, current_level,
+       '{"passing": {"rating": 51.3, "results": 6}, "vision": {"rating": 51.3, "results": 6}}'
+  FROM specialization_progress ORDER BY student_id
+""",
+)
+
+
+def measure_memory(run: Run) -> dict[str, object]:
+    """The most memory of one worker, relay included, over many more events; and how much it grew in its second half."""
+    with run.stand.database() as url, run.stand.topics() as prefix:
+        topics = run.stand.fill(prefix, make_workload(run.memory_events))
+        with workers(run.stand, url, prefix, relay=True) as working:
+            samples: list[float] = []
+            due = 0.0
+
+            def sample() -> None:
+                nonlocal due
+                if time.monotonic() >= due:
+                    samples.append(resident_mib(working[0].pid))
+                    due = time.monotonic() + SAMPLE_SECONDS
+
+            watch(url, recorded_of(GROUP, topics.counts), run.memory_events, working, on_look=sample)
+    quarter = len(samples) // 4
+    if len(samples) < FEWEST_SAMPLES:
+        raise BenchFailed("too few events to see how memory develops: give --events more")
+    growth = mean(samples[-quarter:]) - mean(samples[quarter : 2 * quarter])
+    return {"worker_rss_mib_max": max(samples), "worker_rss_mib_growth": growth}
+
+
+def measure_preload(run: Run) -> dict[str, object]:
+    """The pipeline on an empty database, and on one with so many ledger rows of other users' earlier events."""
+    if not run.preload_rows:
+        raise BenchFailed("say how many ledger rows to load first: --preload 10m")
+    with run.stand.database() as url:
+        empty = throughput(run, url, 1)
+    with run.stand.database() as url:
+        preload(url, run.preload_rows)
+        run.stand.checkpoint()
+        loaded = throughput(run, url, 1)
+    return {"preload_events_per_s": loaded, "preload_ratio": loaded / empty}
+
+
+def preload(url: str, rows: int) -> None:
+    """Load about so many ledger rows, with their receipts and the states of their users, in the order of time."""
+    events = max(int(rows / ROWS_PER_EVENT), 1)
+    # Odd and even numbers visit the users in steps of a prime, which must not divide their number.
+    users = max(events // EVENTS_PER_USER, 1)
+    users += users % STEP == 0
+    with closing(psycopg2.connect(url, application_name="bench")) as connection:
+        with connection.cursor() as cursor:
+            cursor.execute("SET laurels.recording = 'on'; SET synchronous_commit = 'off'; SET work_mem = '256MB'")
+            connection.commit()
+            for first in range(0, events, CHUNK_EVENTS):
+                last = min(first + CHUNK_EVENTS, events) - 1
+                cursor.execute("DROP TABLE IF EXISTS loaded")
+                cursor.execute(EVENTS.format(others=STRIDE - 1, users=users, step=STEP, first=first, last=last))
+                for statement in STATEMENTS:
+                    cursor.execute(statement)
+                connection.commit()
+            for statement in STATES:
+                cursor.execute(statement)
+            connection.commit()
+        connection.autocommit = True
+        with connection.cursor() as cursor:
+            cursor.execute("VACUUM ANALYZE")
+
+
+def resident_mib(pid: int) -> float:
+    """The memory that a process holds, as the operating system counts it."""
+    said = subprocess.run(["ps", "-o", "rss=", "-p", str(pid)], capture_output=True, text=True, check=False).stdout
+    return int(said or 0) / KIB_PER_MIB

@@ -1,0 +1,83 @@
+"""The answer as people read it: every figure, and how it stands to the others and to its target."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+from rich.console import Console
+from rich.table import Column, Table
+
+from bench.registry import MEMBERS
+
+Members = Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """A figure that must be at least, or at most, `limit`. `find` raises KeyError or TypeError where it is unmeasured."""
+
+    label: str
+    find: Callable[[Members], float]
+    limit: float
+    at_most: bool = False
+
+    def met(self, value: float) -> bool:
+        """Whether `value` is what is wanted."""
+        return value <= self.limit if self.at_most else value >= self.limit
+
+
+def _ratio(above: str, below: str) -> Callable[[Members], float]:
+    return lambda members: members[f"{above}_events_per_s"] / members[f"{below}_events_per_s"]
+
+
+TARGETS: Final = (
+    Target("pipeline / sink (1 connection)", _ratio("pipeline", "sink"), 0.9),
+    Target("pipeline / floor", _ratio("pipeline", "floor"), 0.5),
+    Target("pipeline / naive", _ratio("pipeline", "naive"), 20),
+    Target("pipeline / bare", _ratio("pipeline", "bare"), 0.85),
+    Target("pipeline, 1 worker, events/s", lambda members: members["pipeline_events_per_s"] + 0, 12_000),
+    Target("pipeline, 2 workers / 1", _ratio("pipeline_2_workers", "pipeline"), 1.2),
+    Target("p50 at 2,000/s, ms", lambda members: members["latency_ms"]["2000"]["p50"], 30, at_most=True),
+    Target("p99 at 2,000/s, ms", lambda members: members["latency_ms"]["2000"]["p99"], 60, at_most=True),
+    Target("redelivery / first time", _ratio("redelivery", "pipeline"), 3),
+    Target("preloaded / empty", lambda members: members["preload_ratio"] + 0, 0.85),
+    Target("worker memory, MiB", lambda members: members["worker_rss_mib_max"] + 0, 250, at_most=True),
+)
+
+
+def judge(members: Members) -> list[tuple[Target, float]]:
+    """The targets that can be told from `members`, each with its figure."""
+    judged = []
+    for target in TARGETS:
+        try:
+            judged.append((target, target.find(members)))
+        except (KeyError, TypeError):
+            continue
+    return judged
+
+
+def show(console: Console, members: Members) -> None:
+    """Print the figures, the targets and what they were measured on."""
+    figures = Table(
+        "figure", Column("value", justify="right"), title=f"{members['events']:,} events", title_justify="left"
+    )
+    for name in MEMBERS:
+        value = members.get(name)
+        if isinstance(value, dict):
+            for rate, quantiles in value.items():
+                figures.add_row(f"{name} at {rate}/s", ", ".join(f"{key} {ms}" for key, ms in quantiles.items()))
+        elif value is not None:
+            figures.add_row(name, f"{value:,}")
+    console.print(figures)
+    judged = judge(members)
+    if judged:
+        targets = Table("target", "wanted", "measured", "met", title="Targets", title_justify="left")
+        for target, value in judged:
+            wanted = f"{'<=' if target.at_most else '>='} {target.limit:,}"
+            targets.add_row(target.label, wanted, f"{value:,.2f}", "yes" if target.met(value) else "[red]no[/red]")
+        console.print(targets)
+    for name in ("machine", "postgres", "broker"):
+        if members[name] is not None:
+            console.print(f"{name}: {members[name]}", soft_wrap=True, highlight=False)
+    for name, message in members["failed"].items():
+        console.print(f"[red]{name} failed[/red]: {message}", soft_wrap=True)
