@@ -44,10 +44,11 @@ def migrate_to(database_url: str, revision: str, progress: Progress | None = Non
     """Bring the database to `revision`, up or down (`base` is before the first one)."""
     with _alone(database_url) as connection:
         config = _config(connection, progress)
-        upwards = _upwards(connection, config, revision)
+        script = ScriptDirectory.from_config(config)
+        upwards = _upwards(connection, script, revision)
         connection.commit()  # what Alembic finds open it would leave uncommitted
         _walk(config, revision, upwards=upwards)
-        lines = _finish(connection, config)
+        lines = _finish(connection, script)
         connection.commit()
         if progress is not None:
             for line in lines:
@@ -93,8 +94,7 @@ def ours(_object: Any, name: str | None, type_: str, reflected: bool, compare_to
     return not (type_ == "table" and reflected and compare_to is None and name not in metadata.tables)
 
 
-def _upwards(connection: Connection, config: Config, revision: str) -> bool:
-    script = ScriptDirectory.from_config(config)
+def _upwards(connection: Connection, script: ScriptDirectory, revision: str) -> bool:
     current = current_revision(connection)
     try:
         target = None if revision == BASE else script.get_revision(revision)
@@ -113,9 +113,9 @@ def _walk(config: Config, revision: str, *, upwards: bool) -> None:
         raise MigrationFailed(f"the database refused: {error.orig}") from error
 
 
-def _finish(connection: Connection, config: Config) -> list[str]:
+def _finish(connection: Connection, script: ScriptDirectory) -> list[str]:
     """Privileges and seeds belong to the newest revision; on the way down there is nobody to serve."""
-    if current_revision(connection) != ScriptDirectory.from_config(config).get_current_head():
+    if current_revision(connection) != script.get_current_head():
         revoke_roles(connection)
         return []
     return [*apply_roles(connection), *seed_ruleset(connection)]
