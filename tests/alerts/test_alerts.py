@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from datetime import timedelta
+from pathlib import Path
 
 import msgspec
 import psycopg2
@@ -9,7 +10,7 @@ import pytest
 from psycopg2.extensions import connection as Connection
 from psycopg2.extensions import cursor as Cursor
 
-from schemas.alerts import ALERT_KINDS, AlertSeen
+from schemas.alerts import ALERT_KINDS, AlertKind, AlertSeen
 from schemas.messages import Alert
 from sinks import outbox
 from sinks.alerts import (
@@ -263,3 +264,11 @@ def test_every_kind_explains_itself() -> None:
         assert annotations["explain"].startswith("laurels ")
         assert annotations["runbook"] == f"docs/runbooks/{id_.lower()}.md"
         assert kind.sentence.endswith(".")
+
+
+@pytest.mark.parametrize(
+    "kind", [kind for kind in ALERT_KINDS.values() if kind.id.startswith("OPS")], ids=lambda k: k.id
+)
+def test_the_runbook_of_an_operational_alert_exists(kind: AlertKind) -> None:
+    page = Path(__file__).parents[2] / kind.runbook
+    assert page.read_text(encoding="utf-8").startswith(f"# {kind.id}: ")
