@@ -4,7 +4,7 @@ The row of a partition is its fence. Whoever is assigned the partition takes a n
 moves the position only where owner, epoch and next offset are still the ones that the batch was read with.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -164,6 +164,19 @@ UPDATE partition_positions AS position SET owner = NULL FROM held
 
 _CLUSTERS = "SELECT DISTINCT split_part(log_id, '/', 1) FROM partition_positions WHERE consumer_group = %s"
 
+# No timeout of the server's reaches a client that was put to sleep in the middle of a COPY: until it sends more, its
+# session does not look at them. Being terminated is the one thing such a session listens to. Whoever locked a row last
+# stands in its xmax.
+_CUT_OFF = f"""
+SELECT pg_terminate_backend(session.pid), session.application_name
+  FROM (SELECT DISTINCT locks.pid
+          FROM partition_positions JOIN pg_locks AS locks
+            ON locks.locktype = 'transactionid' AND locks.granted AND locks.transactionid = partition_positions.xmax
+         WHERE consumer_group = %(group)s AND (topic, partition) IN {_PARTITIONS}) AS holder
+  JOIN pg_stat_activity AS session USING (pid)
+ WHERE session.pid <> pg_backend_pid() AND session.xact_start < now() - %(seconds)s * interval '1 second'
+"""
+
 _STOPPED = "SELECT topic, partition FROM partition_positions WHERE consumer_group = %s AND stopped IS NOT NULL"
 
 
@@ -201,6 +214,21 @@ def claim(
     epochs = {(topic, partition): epoch for topic, partition, epoch in cursor.fetchall()}
     raise_alerts(cursor, [loss for where, position in taken.items() for loss in _losses(where, position)])
     return {where: replace(position, epoch=epochs[where]) for where, position in taken.items()}
+
+
+def cut_off(cursor: Cursor, group: str, partitions: Collection[Partition], seconds: float) -> int:
+    """Terminate the sessions that have held these positions for longer than `seconds`; how many there were.
+
+    What they were writing is rolled back, and read again by whoever claims the partitions.
+    """
+    parameters = {
+        "group": group,
+        "topics": [topic for topic, _ in partitions],
+        "partitions": [partition for _, partition in partitions],
+        "seconds": seconds,
+    }
+    cursor.execute(_CUT_OFF, parameters)
+    return len(cursor.fetchall())
 
 
 def release(cursor: Cursor, group: str, owner: str) -> None:

@@ -61,7 +61,8 @@ def build_app(settings: Settings, recorder: Recorder) -> App:
         stream_buffer_maxsize=max(settings.buffer_events // len(AGENTS), 1),
         broker_commit_interval=1.0,
         broker_session_timeout=settings.session_timeout_seconds,
-        broker_heartbeat_interval=settings.session_timeout_seconds / 4,
+        # Also how soon a member hears that others join or leave.
+        broker_heartbeat_interval=1.0,
         broker_rebalance_timeout=60.0,
         broker_request_timeout=90.0,
         broker_max_poll_records=2_000,

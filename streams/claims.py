@@ -1,12 +1,13 @@
 """Claims partitions in Postgres when the consumer group assigns them, and gives them up on a clean leave."""
 
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from contextlib import closing
 from typing import Final
 
 import psycopg2
 import structlog
+from psycopg2.errors import LockNotAvailable
 
 from schemas.errors import DatabaseUnavailable
 from sinks import positions
@@ -18,6 +19,9 @@ from streams.logs import Logs
 
 CLAIM_SECONDS: Final = 50.0
 """How long to try: longer than the server lets a stuck worker hold the rows, shorter than Faust waits for a seek."""
+
+BLOCKED_SECONDS: Final = 5.0
+"""How long a batch in flight may hold its positions against whoever was assigned them: many times what one takes."""
 
 log = structlog.get_logger()
 
@@ -48,9 +52,18 @@ class Claims:
                 log.warning("claim waits for Postgres", sqlstate=error.pgcode)
                 time.sleep(pause)
 
-    def _claim(self, logs: dict[Partition, LogState], generation: int) -> dict[Partition, Position]:
-        with closing(self._connect()) as connection, connection, connection.cursor() as cursor:
-            return positions.claim(cursor, self._identity.group, self._identity.owner, generation, logs)
+    def _claim(self, logs: Mapping[Partition, LogState], generation: int) -> dict[Partition, Position]:
+        group, owner = self._identity.group, self._identity.owner
+        with closing(self._connect()) as connection:
+            try:
+                with connection, connection.cursor() as cursor:
+                    cursor.execute("SELECT set_config('lock_timeout', %s, true)", (f"{BLOCKED_SECONDS:g}s",))
+                    return positions.claim(cursor, group, owner, generation, logs)
+            except LockNotAvailable:
+                with connection, connection.cursor() as cursor:
+                    cut = positions.cut_off(cursor, group, logs, BLOCKED_SECONDS)
+                log.warning("sessions that held our positions for too long were cut off", sessions=cut)
+                raise
 
     def release(self) -> None:
         """Give up what is held, so that whoever looks sees partitions without an owner."""

@@ -101,11 +101,11 @@ class Watch:
         # Held until the relay has made some way, or recording would stutter around the limit.
         full = waiting > (self._outbox_limit if not self._held else self._outbox_limit * 9 // 10)
         self._telemetry.outbox(waiting, held=full)
+        self._tell(lambda: self._recorder.hold(holding=full))
         if full != self._held:
             self._held = full
             log.warning("recording is held: the outbox is full" if full else "recording goes on", messages=waiting)
             self._announce(cursor, waiting)
-        self._tell(lambda: self._recorder.hold(holding=full))
 
     def _announce(self, cursor: Cursor, waiting: int) -> None:
         if not self._held:

@@ -16,8 +16,10 @@ from typing import Any
 import psycopg2
 from confluent_kafka import Producer
 from confluent_kafka.admin import AdminClient, NewTopic
+from sqlalchemy import make_url
 
 from schemas.events import EVENT_TOPICS, SESSION_ATTENDANCE
+from streams.logs import Logs
 
 ROOT = Path(__file__).parents[2]
 PATIENCE_SECONDS = 40.0
@@ -73,6 +75,7 @@ class Stage:
         self._folder = folder
         self._workers: list[WorkerProcess] = []
         self._producer = Producer({"bootstrap.servers": servers, "linger.ms": 5})
+        self._logs = Logs({"bootstrap.servers": servers}, prefix=namespace)
         self.make_topics(EVENT_TOPICS, partitions)
 
     # Kafka
@@ -119,6 +122,7 @@ class Stage:
             if worker.runs:
                 worker.signal(signal.SIGCONT)
                 worker.kill()
+        del self._producer
         # Some may be gone already.
         concurrent.futures.wait(
             self.admin.delete_topics([self.namespace + topic for topic in EVENT_TOPICS]).values(), 10
@@ -130,6 +134,13 @@ class Stage:
         with closing(psycopg2.connect(self.database_url)) as connection, connection, connection.cursor() as cursor:
             cursor.execute(statement, parameters)
             return cursor.fetchall() if cursor.description else []
+
+    def administer(self, statement: str) -> None:
+        """Run a statement outside of our database and of any transaction."""
+        url = make_url(self.database_url).set(database="postgres").render_as_string(hide_password=False)
+        with closing(psycopg2.connect(url)) as connection:
+            connection.autocommit = True
+            connection.cursor().execute(statement)
 
     def sessions_recorded(self) -> Counter[tuple[int, int]]:
         """How often each user's presence in each session is in the ledger."""
@@ -152,10 +163,8 @@ class Stage:
         return sum(end - positions[where] for where, end in ends.items()) if positions.keys() >= ends.keys() else None
 
     def end_offsets(self) -> dict[tuple[str, int], int]:
-        from streams.logs import Logs
-
-        logs = Logs({"bootstrap.servers": self.servers}, prefix=self.namespace)
-        return {where: state.end_offset for where, state in logs.states(logs.partitions(EVENT_TOPICS)).items()}
+        states = self._logs.states(self._logs.partitions(EVENT_TOPICS))
+        return {where: state.end_offset for where, state in states.items()}
 
     def alerts(self) -> set[str]:
         return {kind for (kind,) in self.query("SELECT kind FROM reward_alerts WHERE status = 'firing'")}
@@ -169,7 +178,7 @@ class Stage:
             if time.monotonic() > deadline:
                 said = "\n".join(f"--- {worker.log.name}\n{worker.said[-3000:]}" for worker in self._workers)
                 raise AssertionError(f"not within {seconds:g} seconds; positions {self.positions()}\n{said}")
-            time.sleep(0.05)
+            time.sleep(0.1)
 
     def wait_until_read(self) -> None:
         """Wait until nothing is left in any log."""

@@ -2,6 +2,10 @@
 
 import signal
 import sys
+import threading
+from contextlib import suppress
+
+import psycopg2
 
 from tests.streams.stage import ROOT, Stage, once_each, presences
 
@@ -33,6 +37,46 @@ def test_a_fenced_worker_says_so_and_records_on_under_a_new_epoch(stage: Stage) 
     assert stage.sessions_recorded() == once_each(EVENTS)
     assert worker.runs
     assert "OPS-03" in stage.alerts()
+
+
+class Asleep:
+    """What a COPY reads from in a process that sleeps: a first block, and then nothing for a long time."""
+
+    def __init__(self) -> None:
+        self.awake = threading.Event()
+        self.blocks = 0
+
+    def read(self, _size: int) -> bytes:
+        self.blocks += 1
+        if self.blocks > 1:
+            self.awake.wait()
+            return b""
+        return b"1\n"
+
+
+def test_a_worker_that_sleeps_in_the_middle_of_a_copy_does_not_keep_its_partitions(stage: Stage) -> None:
+    worker = stage.worker()
+    stage.wait_until_claimed()
+    worker.kill()
+    sleeper = psycopg2.connect(stage.database_url)
+    asleep = Asleep()
+    with sleeper.cursor() as cursor:
+        cursor.execute("UPDATE partition_positions SET next_offset = 1000")
+        cursor.execute("CREATE TEMP TABLE staging (number int)")
+
+        def copy() -> None:
+            with suppress(psycopg2.Error):
+                cursor.copy_expert("COPY staging FROM STDIN", asleep)
+
+        thread = threading.Thread(target=copy)
+        thread.start()
+        stage.publish(EVENTS)
+        stage.worker()
+        stage.wait_until_read()
+        asleep.awake.set()
+        thread.join(10)
+    assert sleeper.closed, "what it wrote is rolled back"
+    assert stage.sessions_recorded() == once_each(EVENTS)
 
 
 DROPS_ONE = """

@@ -1,0 +1,118 @@
+"""Workers come and go, Postgres too: nothing is lost, nothing is written twice, and leaving is quick."""
+
+import random
+import time
+from collections.abc import Callable
+
+import pytest
+
+from tests.streams.stage import Stage, once_each, presences
+
+
+def test_sigterm_leaves_within_five_seconds_with_the_batch_finished(stage: Stage) -> None:
+    events = presences(range(1, 11), range(1, 301))
+    stage.publish(events)
+    worker = stage.worker(batch_events=50)
+    stage.wait_until(lambda: stage.positions() and 0 < stage.positions()[0] < len(events))
+    assert worker.stop() < 5.0
+    assert worker.exit_code == 0
+    assert sum(stage.sessions_recorded().values()) == stage.positions()[0] < len(events)
+    assert stage.query("SELECT count(*) FROM partition_positions WHERE owner IS NOT NULL") == [(0,)]
+    assert worker.said.count("Traceback") == 0
+
+
+@pytest.mark.parametrize("workers", [2, 4])
+def test_workers_that_join_and_leave_in_the_middle_record_everything_once(
+    make_stage: Callable[[int], Stage], workers: int
+) -> None:
+    stage = make_stage(4)
+    events = presences(range(1, 21), range(1, 101))
+    stage.publish(events[:1000])
+    team = [stage.worker(batch_events=20)]
+    stage.wait_until(lambda: sum(stage.positions()) > 0)
+    team += [stage.worker(batch_events=20) for _ in range(workers - 1)]
+    stage.publish(events[1000:])
+    stage.wait_until(lambda: owners(stage) == workers)
+    for worker in team[1:]:
+        assert worker.stop() < 5.0
+        assert worker.exit_code == 0, worker.said
+    stage.wait_until_read()
+    assert stage.sessions_recorded() == once_each(events)
+    assert team[0].runs
+
+
+def owners(stage: Stage) -> int:
+    ((count,),) = stage.query("SELECT count(DISTINCT owner) FROM partition_positions")
+    return int(count)
+
+
+def test_a_season_under_kill_9_is_recorded_once(make_stage: Callable[[int], Stage]) -> None:
+    stage = make_stage(2)
+    events = presences(range(1, 41), range(1, 76))
+    chance = random.Random(7)
+    stage.publish([*events, *chance.sample(events, 150)])
+    stage.publish_raw([("1", b"poison", None)] * 30)
+    team = [stage.worker(batch_events=50), stage.worker(batch_events=50)]
+    for _ in range(3):
+        done = sum(stage.positions())
+        stage.wait_until(lambda done=done: sum(stage.positions()) > done or stage.lag() == 0)
+        victim = chance.randrange(2)
+        team[victim].kill()
+        team[victim] = stage.worker(batch_events=50)
+    stage.wait_until_read()
+    assert stage.sessions_recorded() == once_each(events)
+    assert stage.query("SELECT count(*) FROM dead_letters") == [(30,)]
+
+
+def test_an_outage_of_postgres_is_waited_for_without_leaving_the_group(stage: Stage) -> None:
+    events = presences(range(1, 6), range(1, 21))
+    worker = stage.worker()
+    stage.wait_until_claimed()
+    epochs = stage.query("SELECT epoch FROM partition_positions ORDER BY topic")
+    name = stage.database_url.rsplit("/", 1)[1]
+    stop_connections(stage, name, allowed=False)
+    stage.publish(events)
+    stage.wait_until(lambda: worker.said.count("waits for Postgres") > 1)
+    stop_connections(stage, name, allowed=True)
+    stage.wait_until_read()
+    assert stage.sessions_recorded() == once_each(events)
+    assert stage.query("SELECT epoch FROM partition_positions ORDER BY topic") == epochs
+    assert worker.runs
+
+
+def stop_connections(stage: Stage, name: str, *, allowed: bool) -> None:
+    """What a restart does to whoever is connected, on a Postgres that others use too."""
+    stage.administer(f'ALTER DATABASE "{name}" ALLOW_CONNECTIONS {allowed}')
+    if not allowed:
+        stage.administer(f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{name}'")
+
+
+def test_an_outage_that_outlasts_the_patience_stops_the_worker_unacknowledged(stage: Stage) -> None:
+    events = presences([1], range(1, 6))
+    worker = stage.worker(retry_for_seconds=1)
+    stage.wait_until_claimed()
+    name = stage.database_url.rsplit("/", 1)[1]
+    stop_connections(stage, name, allowed=False)
+    stage.publish(events)
+    assert worker.ended() == 3
+    assert "Postgres did not serve for 1 s" in worker.said
+    stop_connections(stage, name, allowed=True)
+    stage.worker()
+    stage.wait_until_read()
+    assert stage.sessions_recorded() == once_each(events)
+
+
+def test_a_full_outbox_holds_recording_until_it_is_relayed(stage: Stage) -> None:
+    stage.publish(presences([1], range(1, 6)))
+    worker = stage.worker(outbox_limit=3)
+    stage.wait_until_read()
+    stage.wait_until(lambda: "recording is held" in worker.said)
+    stage.publish(presences([1], range(6, 11)))
+    deadline = time.monotonic() + 1.5
+    while time.monotonic() < deadline:
+        assert stage.positions() == [5]
+        time.sleep(0.05)
+    assert "OPS-05" in stage.alerts()
+    stage.query("DELETE FROM outbox")
+    stage.wait_until_read()
+    assert "OPS-05" not in stage.alerts()
