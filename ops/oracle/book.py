@@ -67,12 +67,12 @@ class DigestBook:
 
 
 def row_hash(row: Row) -> int:
-    """Sixty bits of the MD5 of the row's text: columns joined by `|`, None as nothing."""
-    text = "|".join(["" if column is None else str(column) for column in row])
-    return int(md5(text.encode(), usedforsecurity=False).hexdigest()[:15], 16)
+    """The first sixty bits of the MD5 of the row's text: columns joined by `|`, a null as `None`."""
+    text = "|".join(map(str, row))
+    return int.from_bytes(md5(text.encode(), usedforsecurity=False).digest()[:8], "big") >> 4
 
 
 def row_hash_sql(columns: tuple[str, ...]) -> str:
     """The same in SQL, over expressions that give the columns."""
-    text = ", '|', ".join(columns)
-    return f"('x' || substr(md5(concat({text})), 1, 15))::bit(60)::bigint"
+    text = ", ".join(f"coalesce({column}::text, 'None')" for column in columns)
+    return f"('x' || substr(md5(concat_ws('|', {text})), 1, 15))::bit(60)::bigint"

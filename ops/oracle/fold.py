@@ -324,26 +324,31 @@ class Oracle:
         return max(1, bisect_right(self.levels[specialization], total))
 
     def _touch(self, user: User, specialization: str, changes: _Changes) -> None:
-        """Create what is missing, bring together what is apart, and remember the level that the license had."""
+        """Create what is missing, and remember the level that the license had.
+
+        A missing side takes the other's level, and the adjustment makes it stand. Where both are there and apart,
+        the level that XP and adjustment give will be that of both.
+        """
         if specialization in changes.levels_before:
             return
         standing = user.standings.get(specialization)
         if standing is None:
             standing = user.standings[specialization] = Standing()
         changes.levels_before[specialization] = standing.license or 1
-        if standing.level is None or standing.level != standing.license:
-            level = max(standing.level or 1, standing.license or 1)
-            if standing.level is not None or standing.license is not None:
+        if standing.level is None or standing.license is None:
+            level = standing.level or standing.license or 1
+            if self._level(specialization, standing) != level:
                 standing.adjustment = level - self.xp_level(specialization, standing.xp)
             standing.level = standing.license = level
-            standing.highest = max(standing.highest, level)
+
+    def _level(self, specialization: str, standing: Standing) -> int:
+        level = self.xp_level(specialization, standing.xp) + standing.adjustment
+        return min(max(level, 1), len(self.levels[specialization]))
 
     def _settle_levels(self, user_id: int, user: User, changes: _Changes) -> None:
         for specialization, before in changes.levels_before.items():
             standing = user.standings[specialization]
-            level = self.xp_level(specialization, standing.xp) + standing.adjustment
-            level = min(max(level, 1), len(self.levels[specialization]))
-            standing.level = standing.license = level
+            level = standing.level = standing.license = self._level(specialization, standing)
             standing.highest = max(standing.highest, level)
             if level != before:
                 self.book.write(

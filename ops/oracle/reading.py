@@ -4,6 +4,7 @@ import json
 import re
 from collections.abc import Callable, Collection
 from datetime import UTC, datetime, timedelta
+from json.scanner import make_scanner
 from typing import Any, Final, Literal, NamedTuple, NoReturn
 
 Kind = Literal["tournament", "session", "command", "transfer", "roster"]
@@ -59,10 +60,11 @@ def _not_a_number(_: str) -> NoReturn:
     raise ValueError
 
 
-DECODER = json.JSONDecoder(parse_constant=_not_a_number)
 PATIENT_DECODER = json.JSONDecoder(
     parse_constant=_not_a_number, parse_int=lambda digits: int(digits) if len(digits) < INT_DIGITS else float("inf")
 )
+SCAN = make_scanner(json.JSONDecoder(parse_constant=_not_a_number))  # type: ignore[arg-type]  # any context will do
+SCAN_PATIENTLY = make_scanner(PATIENT_DECODER)  # type: ignore[arg-type]
 
 
 def read(
@@ -87,14 +89,16 @@ def decode(value: bytes | None) -> dict[str, Any]:
     if value[:1] == b"\0":
         value = value[5:]
     try:
-        text = value.decode()
+        text = value.decode().strip(" \t\n\r")
         try:
-            document = DECODER.decode(text)
-        except ValueError:
-            document = PATIENT_DECODER.decode(text)
+            document, end = SCAN(text, 0)
+        except (ValueError, StopIteration):
+            document, end = SCAN_PATIENTLY(text, 0)
+        if end != len(text):
+            raise Unreadable("undecodable", "more than one value")
         if b"\\u" in value and (b"\\ud" in value or b"\\uD" in value):
             json.dumps(json.loads(text, object_pairs_hook=list, parse_int=str), ensure_ascii=False).encode()
-    except (ValueError, RecursionError) as error:
+    except (ValueError, StopIteration, RecursionError) as error:
         raise Unreadable("undecodable", "not JSON") from error
     if type(document) is not dict:
         raise Unreadable("undecodable", "not an object")

@@ -264,7 +264,7 @@ def test_a_transfer_needs_cover_and_its_outcome_is_final(desk: Desk) -> None:
     assert desk.oracle.users[2].standings == {}
 
 
-def test_a_missing_side_takes_the_level_of_the_other(desk: Desk) -> None:
+def test_a_missing_side_takes_the_level_of_the_other_and_sides_apart_the_one_that_xp_gives(desk: Desk) -> None:
     license_only, progress_only, apart = Standing(), Standing(), Standing()
     license_only.license = license_only.highest = 3
     progress_only.level, progress_only.xp, progress_only.adjustment = 2, 100, 1
@@ -276,8 +276,8 @@ def test_a_missing_side_takes_the_level_of_the_other(desk: Desk) -> None:
         desk.presence(user_id, 7, "absent")
     assert (license_only.level, license_only.license, license_only.adjustment) == (3, 3, 2)
     assert (progress_only.level, progress_only.license, progress_only.highest) == (2, 2, 2)
-    assert (apart.level, apart.license, apart.adjustment, apart.highest) == (4, 4, 2, 5)
-    assert [row[:4] for row in desk.book.rows["license_progressions"]] == [(2, "PLAYER", 1, 2)]
+    assert (apart.level, apart.license, apart.adjustment, apart.highest) == (2, 2, 0, 5)
+    assert [row[:4] for row in desk.book.rows["license_progressions"]] == [(2, "PLAYER", 1, 2), (3, "PLAYER", 4, 2)]
 
 
 def test_a_later_roster_replaces_the_earlier(desk: Desk) -> None:
