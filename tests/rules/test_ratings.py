@@ -5,8 +5,9 @@ import pytest
 
 from schemas.events import TournamentResult
 from schemas.rewards import License, Rating, RatingPoint, UserState
+from schemas.ruleset import from_canonical_json, to_canonical_json
 from streams.rules import results_needed
-from tests.rules.academy import LEVELS, USER, Student, attendance, day, result, skills
+from tests.rules.academy import LEVELS, RULES, USER, Student, attendance, day, result, skills
 
 TARGETS = [
     # placement, participants, performance, rating after one result: 50 + 0.2 * (target - 50)
@@ -14,6 +15,8 @@ TARGETS = [
     (16, 16, None, 40.0),
     (2, 4, None, 53.3333),
     (3, 8, None, 54.2857),
+    (1, 2, None, 60.0),
+    (2, 2, None, 40.0),
     (1, 1, None, 50.0),
     (1, None, None, 50.0),
     (None, 16, None, 50.0),
@@ -209,3 +212,11 @@ def test_attendance_changes_no_rating() -> None:
     student = Student()
     student.deliver(result(1, skills=skills(passing=100.0)), attendance(skills=skills(passing=0.0)))
     assert student.ratings() == {"passing": (60.0, 1)}
+
+
+def test_a_result_that_earns_no_xp_leaves_the_rating_it_moves_away_from() -> None:
+    content = to_canonical_json(RULES.content).replace('"skill_points":1,"xp":50', '"skill_points":1,"xp":0')
+    student = Student(ruleset=from_canonical_json(content))
+    student.deliver(result(9, skills=skills(passing=100.0)))
+    student.deliver(result(9, revision=2, specialization="COACH", skills=skills(passing=100.0)))
+    assert (student.ratings("PLAYER"), student.ratings("COACH")) == ({}, {"passing": (60.0, 1)})
