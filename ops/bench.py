@@ -1,6 +1,7 @@
 """`laurels bench`: measures throughput and latency, side by side with other ways to do it."""
 
 import re
+import signal
 from typing import Annotated, Final
 
 import msgspec
@@ -38,6 +39,8 @@ def bench(
     Example: laurels bench --only sink,pipeline --events 50000
     """
     rows = _count(preload)
+    # As Ctrl-C does: what was started is stopped, and what was created is dropped.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     progress = Console(stderr=True, highlight=False)
     members = run_measures(
         choose([name for name in only.split(",") if name], preload=bool(rows)),
