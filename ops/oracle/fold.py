@@ -79,7 +79,11 @@ class Oracle:
         """Commands and transfers by event key."""
         self.rosters: dict[int, Roster] = {}
         self.watched: dict[tuple[int, str], list[int]] = {}
-        """By user and specialization, where asked for: sessions and hours that commands moved, and levels they set."""
+        """By user and specialization, where asked for: sessions and hours that commands moved."""
+        self.unsettled: set[tuple[int, str]] = set()
+        """Users and specializations whose adjustment nobody knows until an event has settled their level once."""
+        self.settled_at: dict[str, int] = {}
+        """The levels at which the event at hand is known to have left an unsettled user's license, if it moved."""
         self._shared: dict[Given, Given] = {}
 
     # One record.
@@ -348,6 +352,11 @@ class Oracle:
     def _settle_levels(self, user_id: int, user: User, changes: _Changes) -> None:
         for specialization, before in changes.levels_before.items():
             standing = user.standings[specialization]
+            if self.unsettled and (user_id, specialization) in self.unsettled:
+                self.unsettled.remove((user_id, specialization))
+                known = self.settled_at.get(specialization, before)
+                if self._level(specialization, standing) != known:
+                    standing.adjustment = known - self.xp_level(specialization, standing.xp)
             level = standing.level = standing.license = self._level(specialization, standing)
             standing.highest = max(standing.highest, level)
             if level != before:
@@ -377,9 +386,9 @@ class Oracle:
         standing.practice += practice
         watched = self.watched.get((fact.user_id, specialization))
         if watched is not None:
-            moved = (sessions, theory, practice, int(new_level is not None))
-            watched[:] = [total + change for total, change in zip(watched, moved, strict=True)]
+            watched[:] = [total + change for total, change in zip(watched, (sessions, theory, practice), strict=True)]
         if new_level is not None:
+            self.unsettled.discard((fact.user_id, specialization))
             standing.adjustment = new_level - self.xp_level(specialization, standing.xp)
         self._settle_levels(fact.user_id, user, changes)
         return Outcome("recorded", receipt=Receipt(key, fact.user_id, None, 1, None, fact.occurred_us, changes.grant))

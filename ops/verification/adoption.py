@@ -48,7 +48,7 @@ class Adoption:
     users: set[int] = field(default_factory=set)
     skills: dict[int, dict[str, Ratings]] = field(default_factory=dict)
     commanded: dict[tuple[int, str], list[int]] = field(default_factory=dict)
-    """By user and specialization: sessions, theory and practice hours that commands moved, and how often a level was set."""
+    """By user and specialization: sessions, theory and practice hours that commands moved."""
 
     def seed(self, oracle: Oracle, snapshot: Snapshot) -> None:
         """Let the oracle start from there."""
@@ -61,14 +61,15 @@ class Adoption:
             self.users.add(user_id)
         for user_id, specialization, level, adjustment, xp, *totals in snapshot.stream(PROGRESS.format(ours=ours), at):
             standing = oracle.user(user_id).standings.setdefault(specialization, Standing())
-            moved = self.commanded.get((user_id, specialization), [0, 0, 0, 0])
+            moved = self.commanded.get((user_id, specialization), [0, 0, 0])
             standing.xp = xp
             standing.sessions, standing.theory, standing.practice = (
-                total - change for total, change in zip(totals, moved, strict=False)
+                total - change for total, change in zip(totals, moved, strict=True)
             )
             standing.milestones = max(0, standing.sessions // oracle.rules[oracle.active].bonus_every)
             standing.adjustment, standing.level = adjustment, level
-            oracle.watched[user_id, specialization] = [0, 0, 0, 0]
+            oracle.watched[user_id, specialization] = [0, 0, 0]
+            oracle.unsettled.add((user_id, specialization))
         for user_id, specialization, highest, skills, level in snapshot.stream(LICENSES, at):
             standing = oracle.user(user_id).standings.setdefault(specialization, Standing())
             standing.license, standing.highest = level, highest
@@ -76,16 +77,6 @@ class Adoption:
                 self.skills.setdefault(user_id, {})[specialization] = {
                     name: (rated["rating"], rated["results"]) for name, rated in skills.items()
                 }
-        self._level(oracle)
-
-    def _level(self, oracle: Oracle) -> None:
-        """The level each adopted progress began at: what its adjustment gave, or where a command set it since, the license's."""
-        for user_id, specialization in oracle.watched:
-            standing = oracle.users[user_id].standings[specialization]
-            by_xp = oracle.xp_level(specialization, standing.xp)
-            if self.commanded.get((user_id, specialization), [0, 0, 0, 0])[3] and standing.license is not None:
-                standing.adjustment = standing.license - by_xp
-            standing.level = min(max(by_xp + standing.adjustment, 1), len(oracle.levels[specialization]))
 
     def learn(self, oracle: Oracle) -> bool:
         """Take over what commands moved; whether that changes where anyone started."""

@@ -178,6 +178,9 @@ class Folding:
             if source is not None and not source.adopted:
                 self._report.unverifiable += 1
                 return
+        if self._oracle.unsettled:
+            levels = receipt.grant.get("levels", ()) if receipt else ()
+            self._oracle.settled_at = {specialization: level for specialization, _, level in levels}
         outcome = self._oracle.apply_fact(fact, judgement, seq, receipt.ruleset if receipt else None)
         self._compare(record, at, outcome, receipt, letter, fact.user_id)
 

@@ -136,9 +136,9 @@ class MemoryTopics:
 class Academy:
     """Delivers what stands on the topics to a ledger, in batches, and verifies the outcome."""
 
-    def __init__(self, database_url: str) -> None:
+    def __init__(self, database_url: str, log_ids: dict[str, str] | None = None) -> None:
         self.url = database_url
-        self.topics = MemoryTopics()
+        self.topics = MemoryTopics() if log_ids is None else MemoryTopics(log_ids)
         self.ledger = Ledger(connector(database_url, name="oracle-test"), _RULES, Identity(GROUP, OWNER))
         self._read = dict.fromkeys(TOPICS, 0)
         with psycopg2.connect(database_url) as connection, connection.cursor() as cursor:

@@ -148,7 +148,7 @@ def academy(database_url: str) -> Iterator[Academy]:
 
 
 @settings(
-    max_examples=80,
+    max_examples=60,
     derandomize=True,
     deadline=None,
     database=None,
