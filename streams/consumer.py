@@ -10,12 +10,12 @@ What differs from the consumer that Faust brings:
 - `read_committed`, and no automatic reset: a position that the log does not hold is an error and not a jump.
 - Every message carries the link to the one before it, and stretches without committed records are reported.
 - Acknowledging is by position, after the commit in Postgres, and not by message.
-- No task is built per message unless a queue is full.
+- Messages go from the fetch to the agents' queues as they are: Faust's own way builds four tasks and an event for each.
 """
 
 import asyncio
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, ClassVar, NamedTuple, Protocol, cast
+from typing import Any, ClassVar, Final, NamedTuple, Protocol, cast
 
 import aiokafka
 from aiokafka.coordinator.assignors.range import RangePartitionAssignor
@@ -29,8 +29,9 @@ from mode import Service
 from schemas.errors import SteppedOver
 from streams.tenures import Tenure
 
-FETCH_SECONDS = 0.5
-YIELD_EVERY = 200
+FETCH_SECONDS: Final = 0.5
+ROOM_SECONDS: Final = 0.002
+YIELD_EVERY: Final = 200
 """Messages handed over before the event loop gets a turn, so that timers and commits are not starved."""
 
 
@@ -277,8 +278,7 @@ class Consumer(driver.Consumer):
             await self.wait(self.can_resume_flow)  # type: ignore[arg-type]  # asyncio's event will do
         active = self._get_active_partitions()
         if not active:
-            # Every queue is under pressure, or nothing is assigned.
-            await asyncio.sleep(0.005 if self._buffered_partitions else 0.1)
+            await asyncio.sleep(0.1)
             return NOTHING
         return await self._thread.fetch(active)
 
@@ -286,17 +286,16 @@ class Consumer(driver.Consumer):
         handed = 0
         for tp, records in fetched.records.items():
             link = fetched.links[tp]
-            conductor = cast("Conductor", self.app.topics)
-            queues = [channel.queue for channel in conductor._tp_index[tp]]  # noqa: SLF001
+            # One agent per topic, so one channel; and what it reads is its queue.
+            (channel,) = cast("Conductor", self.app.topics)._tp_index[tp]  # noqa: SLF001
+            queue = channel.queue
             for record in records:
+                # Looked at again and again rather than waited for: a rebalance empties the queues under whoever waits.
+                while queue.full() and self._still(fetched.generation):
+                    await asyncio.sleep(ROOM_SECONDS)  # noqa: ASYNC110
                 if not self._still(fetched.generation):
                     return
-                message = self._message(tp, record, fetched.generation, link)
-                if any(queue.full() for queue in queues):
-                    # Whoever suspends the flow waits for us, and empties the queues: do not insist on delivering.
-                    await self.wait_first(self.callback(message), self.suspend_flow.wait())
-                else:
-                    await self.callback(message)
+                queue.put_nowait(self._message(tp, record, fetched.generation, link))
                 link = record.offset + 1
                 handed += 1
                 if handed % YIELD_EVERY == 0:

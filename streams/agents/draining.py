@@ -20,10 +20,9 @@ async def drained(stream: StreamT[bytes]) -> AsyncIterator[list[LinkedMessage]]:
     queue = cast("ChannelT[bytes]", cast("Stream[bytes]", stream).noack().channel).queue
     while True:
         try:
-            event = await queue.get()
+            messages = [await queue.get()]
         except StopAsyncIteration:
             return
-        messages = [event.message]
         while len(messages) < AT_ONCE and queue.qsize():
-            messages.append(queue.get_nowait().message)
+            messages.append(queue.get_nowait())
         yield messages
