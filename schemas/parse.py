@@ -74,8 +74,6 @@ def read_event(topic: str, value: bytes | None, specializations: Collection[str]
     if len(value) > MAX_EVENT_BYTES:
         return Refused("undecodable", f"{len(value)} bytes: more than {MAX_EVENT_BYTES}")
     if value[:1] == b"\x00":
-        if len(value) < FRAME_BYTES:
-            return Refused("undecodable", "a Confluent frame that is cut short")
         value = value[FRAME_BYTES:]
     return _read_quickly(topic, value, specializations) or _read_thoroughly(topic, value, specializations)
 

@@ -99,6 +99,13 @@ def test_what_is_delayed_comes_after_what_it_speaks_of() -> None:
         published.add((line.topic, line.key, line.value))
 
 
+def test_corrections_and_repetitions_are_spread_over_what_follows() -> None:
+    spec = SeasonSpec(users=100, tournaments=20, sessions=100, duplicates=0.1, corrections=0.1)
+    kinds = [line.kind for line in lines(spec)]
+    for kind in ("correction", "duplicate"):
+        assert any(kinds[at : at + 3] == ["event", kind, "event"] for at in range(len(kinds)))
+
+
 def test_fractions_are_of_the_facts() -> None:
     spec = SeasonSpec(users=300, tournaments=60, sessions=150, duplicates=0.1, corrections=0.05, poison=0.02)
     kinds = Counter(line.kind for line in lines(spec))

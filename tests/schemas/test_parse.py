@@ -136,6 +136,18 @@ def test_of_a_repeated_version_the_last_counts(member: str) -> None:
     assert reason(parsed(TOURNAMENT_RESULTS, with_member(TOURNAMENT_RESULTS, member))) is None
 
 
+def test_a_version_inside_an_unknown_field_is_not_the_events() -> None:
+    assert reason(parsed(TOURNAMENT_RESULTS, with_member(TOURNAMENT_RESULTS, '"x":{"version":2}'))) is None
+    hidden = with_member(TOURNAMENT_RESULTS, '"x":{"version":1},"version":2')
+    assert reason(parsed(TOURNAMENT_RESULTS, hidden)) == "unknown_version"
+
+
+def test_a_time_inside_an_unknown_field_is_not_the_events() -> None:
+    value = with_member(TOURNAMENT_RESULTS, f'"x":{{"occurred_at":"{AT}"}}')
+    assert reason(parsed(TOURNAMENT_RESULTS, value)) is None
+    assert reason(parsed(TOURNAMENT_RESULTS, value.replace(b"T", b" ", 1))) == "invalid_event"
+
+
 def test_of_a_repeated_member_the_last_counts() -> None:
     event = parsed(TOURNAMENT_RESULTS, with_member(TOURNAMENT_RESULTS, '"placement":"x","placement":3'))
     assert isinstance(event, TournamentResult)
