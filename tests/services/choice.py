@@ -69,7 +69,8 @@ def _postgres(folder: Path) -> tuple[str, str, Stop]:
 def _kafka(folder: Path) -> tuple[str, str, Stop]:
     given = os.environ.get("KAFKA_BOOTSTRAP_SERVERS")
     if given:
-        cluster = AdminClient({"bootstrap.servers": given}).describe_cluster().result(10).cluster_id
+        admin = AdminClient({"bootstrap.servers": given})  # named: a client that nobody holds cancels its question
+        cluster = admin.describe_cluster().result(10).cluster_id
         return ("embedded" if cluster == TANSU_CLUSTER else "given"), given, lambda: None
     if _docker_answers(KAFKA_IMAGE):
         from testcontainers.kafka import KafkaContainer  # noqa: PLC0415  slow, and rarely wanted
