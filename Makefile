@@ -14,7 +14,7 @@ help:
 	@echo "make check    everything but the tests that CI asks of a change"
 	@echo "make bench    the benchmarks"
 	@echo "make format   write the code the way the formatter wants it"
-	@echo "make lock     write requirements.lock anew from pyproject.toml"
+	@echo "make lock     write the lock files anew from pyproject.toml"
 	@echo "make clean    forget .venv and the caches; keeps .laurels, where your data are"
 
 $(READY): pyproject.toml requirements.lock
@@ -47,10 +47,13 @@ format: $(READY)
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
+COMPILE := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
+	--no-header --no-annotate
+
 lock: $(READY)
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check uv
-	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header \
-		--no-annotate --all-extras pyproject.toml --output-file requirements.lock
+	$(COMPILE) --all-extras pyproject.toml --output-file requirements.lock
+	$(COMPILE) --constraint requirements.lock pyproject.toml deploy/requirements.in --output-file deploy/requirements.lock
 
 clean:
 	rm -rf .venv .cache .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis

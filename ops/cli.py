@@ -31,6 +31,7 @@ class Command:
 COMMANDS: Final = (
     Command("up", "ops.up", "Run everything on this machine."),
     Command("worker", "ops.worker", "Record what the topics bring."),
+    Command("api", "ops.api", "Serve HTTP: publishing, reads, administration, the console."),
     Command("relay", "ops.relay", "Relay the outbox to Kafka, without a worker."),
     Command("migrate", "ops.migrate", "Bring the database up to date, or adopt an academy's own."),
     Command("doctor", "ops.doctor", "Check everything Laurels needs, and say what to mend."),

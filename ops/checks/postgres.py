@@ -32,11 +32,13 @@ def check_postgres(settings: Settings) -> Iterator[Finding]:
         connection.autocommit = True
         yield check_version(connection.server_version // 10_000)
         with connection.cursor() as cursor:
-            yield check_role(fetch_role(cursor))
+            role = check_role(fetch_role(cursor))
+            yield role
             yield from check_advice(cursor)
     finally:
         connection.close()
-    yield from _check_schema(settings.sqlalchemy_url)
+    if role.state != "failed":  # who may do nothing may not look, either
+        yield from _check_schema(settings.sqlalchemy_url)
 
 
 def check_version(found: int) -> Finding:
