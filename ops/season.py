@@ -8,7 +8,7 @@ from base64 import b64encode
 from collections.abc import Iterator
 from dataclasses import dataclass
 from random import Random
-from typing import Final, Literal, NamedTuple, Self
+from typing import Final, Literal, NamedTuple
 
 from msgspec import json
 
@@ -58,13 +58,6 @@ class SeasonSpec:
     corrections: float = 0.02
     poison: float = 0.0
     first_id: int = 1
-
-    @classmethod
-    def of_about(cls, events: int, *, seed: int = 1) -> Self:
-        """A season of roughly so many facts, a third of them tournament results, most others attendance."""
-        return cls(
-            users=max(16, events // 10), tournaments=max(1, events // 56), sessions=max(1, events // 22), seed=seed
-        )
 
 
 def generate_season(spec: SeasonSpec) -> Iterator[SeasonLine]:

@@ -118,7 +118,6 @@ class TournamentRoster(Struct, frozen=True, kw_only=True):
     finalized_at: Instant
 
 
-SourceEvent = TournamentResult | SessionAttendance
 Event = TournamentResult | SessionAttendance | LevelCommand | CreditTransfer | TournamentRoster
 
 TOURNAMENT_RESULTS: Final = "tournament-results"

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any, get_args
 
 import msgspec
-import pytest
 
 import schemas
 from ops.oracle import Oracle, Record
@@ -120,12 +119,6 @@ def test_every_topic_has_its_part() -> None:
     assert topics[TOURNAMENT_ROSTERS] >= 20
 
 
-@pytest.mark.parametrize("events", [1_000, 20_000])
-def test_a_season_of_about_so_many_events_has_about_so_many(events: int) -> None:
-    made = sum(line.kind == "event" for line in generate_season(SeasonSpec.of_about(events)))
-    assert 0.8 * events < made < 1.2 * events
-
-
 def test_ids_begin_where_they_are_told_to() -> None:
     for line in lines(SeasonSpec(users=30, tournaments=3, sessions=5, first_id=10_000)):
         assert all(
@@ -139,4 +132,4 @@ def test_the_smallest_academy_has_a_season() -> None:
 
 
 def test_a_season_is_streamed() -> None:
-    assert len(list(islice(generate_season(SeasonSpec.of_about(100_000)), 10))) == 10
+    assert len(list(islice(generate_season(SeasonSpec(users=10_000, tournaments=2_000, sessions=5_000)), 10))) == 10
