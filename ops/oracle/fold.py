@@ -1,9 +1,9 @@
 """The oracle: folds records one by one, as an auditor with a calculator would, and says what must have been written."""
 
-from bisect import bisect_right
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal, NamedTuple
 
+from ops.oracle.accounts import Accounts, Changes
 from ops.oracle.book import Book, RowBook
 from ops.oracle.reading import Fact, Unreadable, read
 from ops.oracle.rules import Rules
@@ -43,20 +43,7 @@ class Roster(NamedTuple):
     offset: int
 
 
-class _Changes:
-    """What one event changes, gathered while it is applied."""
-
-    def __init__(self, at_us: int, seq: int | None) -> None:
-        self.at_us = at_us
-        self.seq = seq
-        self.grant: dict[str, Any] = {}
-        self.levels_before: dict[str, int] = {}
-
-    def add(self, member: str, element: Any) -> None:
-        self.grant.setdefault(member, []).append(element)
-
-
-class Oracle:
+class Oracle(Accounts):
     """All users' state as the records folded so far make it.
 
     `levels` holds the XP needed for level 1, 2, 3, ... per specialization; `rulesets` their contents by hash, `active`
@@ -70,20 +57,12 @@ class Oracle:
         active: str,
         book: Book | None = None,
     ) -> None:
-        self.levels = {name: tuple(needs) for name, needs in levels.items()}
+        super().__init__(levels, RowBook() if book is None else book)
         self.rules = {name: Rules(content) for name, content in rulesets.items()}
         self.active = active
-        self.book = RowBook() if book is None else book
-        self.users: dict[int, User] = {}
         self.orders: dict[str, Source] = {}
         """Commands and transfers by event key."""
         self.rosters: dict[int, Roster] = {}
-        self.watched: dict[tuple[int, str], list[int]] = {}
-        """By user and specialization, where asked for: sessions and hours that commands moved."""
-        self.unsettled: set[tuple[int, str]] = set()
-        """Users and specializations whose adjustment nobody knows until an event has settled their level once."""
-        self.settled_at: dict[str, int] = {}
-        """The levels at which the event at hand is known to have left an unsettled user's license, if it moved."""
         self._shared: dict[Given, Given] = {}
 
     # One record.
@@ -163,7 +142,7 @@ class Oracle:
 
     def _apply_source(self, fact: Fact, seq: int | None, ruleset: str) -> Outcome:
         user = self.user(fact.user_id)
-        changes = _Changes(fact.occurred_us, seq)
+        changes = Changes(fact.occurred_us, seq)
         sources: dict[Any, Source] = user.tournaments if fact.kind == "tournament" else user.sessions
         source = sources.get(fact.source)
         first = source is None
@@ -173,7 +152,7 @@ class Oracle:
         old, new = source.given, self.worth_of(fact, rules)
         revision = None if first else fact.revision
         specialization = _specialization(fact)
-        self._touch(user, specialization, changes)
+        self.touch(user, specialization, changes)
         self._book_credits(fact, new.credits - old.credits, revision, changes)
         self._book_skills(fact, old, new, revision, changes)
         self._book_xp(fact, old, new, revision, changes)
@@ -181,13 +160,13 @@ class Oracle:
             self._move_badges(user, fact, old.badges, new.badges, changes)
         for counted, sign in ((old.counted, -1), (new.counted, 1)):
             if counted is not None:
-                self._touch(user, counted[0], changes)
+                self.touch(user, counted[0], changes)
                 _count(user.standings[counted[0]], counted, sign)
         if new.counted:
             changes.grant["counted"] = list(new.counted)
         if fact.kind == "session":
             self._pay_bonus(user, fact, rules, revision, changes)
-        self._settle_levels(fact.user_id, user, changes)
+        self.settle_levels(fact.user_id, user, changes)
         if not first:
             source.revision, source.payload, source.adopted = fact.revision, fact.payload, False
             source.occurred_us = fact.occurred_us
@@ -225,14 +204,14 @@ class Oracle:
         )
         return self._shared.setdefault(given, given)
 
-    def _book_xp(self, fact: Fact, old: Given, new: Given, revision: int | None, changes: _Changes) -> None:
+    def _book_xp(self, fact: Fact, old: Given, new: Given, revision: int | None, changes: Changes) -> None:
         kind = "TOURNAMENT_REWARD" if fact.kind == "tournament" else "SESSION_ATTENDANCE"
         key = f"{fact.kind}_{fact.source}_xp_{fact.user_id}"
         if revision is not None:
             withdrawn = fact.payload[0] == "withdrawn"
             if old.xp and (withdrawn or old.specialization != new.specialization):
                 reversal, mark = ("", "") if withdrawn else ("_REVERSAL", "_reversal")
-                self._xp(
+                self.post_xp(
                     fact,
                     old.specialization,
                     -old.xp,
@@ -243,40 +222,17 @@ class Oracle:
                 old = GAVE_NOTHING
             kind, key = f"{kind}_R{revision}", f"{key}_r{revision}"
         if new.xp != old.xp:
-            self._xp(fact, new.specialization, new.xp - old.xp, kind, key, changes)
+            self.post_xp(fact, new.specialization, new.xp - old.xp, kind, key, changes)
 
-    def _xp(self, fact: Fact, specialization: str, amount: int, kind: str, key: str, changes: _Changes) -> None:
-        user = self.users[fact.user_id]
-        self._touch(user, specialization, changes)
-        user.xp += amount
-        user.standings[specialization].xp += amount
-        semester = fact.source if fact.kind == "tournament" else None
-        self.book.write(
-            "xp_transactions",
-            (fact.user_id, key, kind, amount, semester, specialization, changes.at_us, changes.seq),
-        )
-        changes.add("xp", [kind, specialization, amount])
-
-    def _book_credits(self, fact: Fact, amount: int, revision: int | None, changes: _Changes) -> None:
+    def _book_credits(self, fact: Fact, amount: int, revision: int | None, changes: Changes) -> None:
         if not amount:
             return
         kind, operation = (
             ("TOURNAMENT_REWARD", "reward") if fact.kind == "tournament" else ("SESSION_ATTENDANCE", "attendance")
         )
-        self._credit(fact.user_id, fact, operation, kind, amount, revision, changes)
+        self.post_credit(fact.user_id, fact, operation, kind, amount, revision, changes)
 
-    def _credit(
-        self, user_id: int, fact: Fact, operation: str, kind: str, amount: int, revision: int | None, changes: _Changes
-    ) -> None:
-        key = f"{fact.kind}_{fact.source}_{operation}_{user_id}"
-        if revision is not None:
-            kind, key = f"{kind}_R{revision}", f"{key}_r{revision}"
-        self.users[user_id].credits += amount
-        semester = fact.source if fact.kind == "tournament" else None
-        self.book.write("credit_transactions", (user_id, key, kind, amount, semester, changes.at_us, changes.seq))
-        changes.add("credits", [kind, amount] if user_id == fact.user_id else [kind, amount, user_id])
-
-    def _book_skills(self, fact: Fact, old: Given, new: Given, revision: int | None, changes: _Changes) -> None:
+    def _book_skills(self, fact: Fact, old: Given, new: Given, revision: int | None, changes: Changes) -> None:
         if old.skills == new.skills:
             return
         before, after = dict(old.skills), dict(new.skills)
@@ -291,7 +247,7 @@ class Oracle:
                 changes.add("skills", [skill, points])
 
     def _move_badges(
-        self, user: User, fact: Fact, old: tuple[str, ...], new: tuple[str, ...], changes: _Changes
+        self, user: User, fact: Fact, old: tuple[str, ...], new: tuple[str, ...], changes: Changes
     ) -> None:
         assert isinstance(fact.source, int)
         for badge in old:
@@ -305,65 +261,14 @@ class Oracle:
                 user.badges[fact.source, badge] = (earned, False)
                 changes.grant["badge"] = badge
 
-    def _pay_bonus(self, user: User, fact: Fact, rules: Rules, revision: int | None, changes: _Changes) -> None:
+    def _pay_bonus(self, user: User, fact: Fact, rules: Rules, revision: int | None, changes: Changes) -> None:
         standing = user.standings[_specialization(fact)]
         reached = standing.sessions // rules.bonus_every
         if reached > standing.milestones:
             amount = (reached - standing.milestones) * rules.bonus_credits
             standing.milestones = reached
             if amount:
-                self._credit(fact.user_id, fact, "attendance_bonus", "ATTENDANCE_BONUS", amount, revision, changes)
-
-    # Levels.
-
-    def user(self, user_id: int) -> User:
-        """The user, created where unknown."""
-        user = self.users.get(user_id)
-        if user is None:
-            user = self.users[user_id] = User()
-        return user
-
-    def xp_level(self, specialization: str, total: int) -> int:
-        """The highest level whose need is at most `total`; 1 below zero too."""
-        return max(1, bisect_right(self.levels[specialization], total))
-
-    def _touch(self, user: User, specialization: str, changes: _Changes) -> None:
-        """Create what is missing, and remember the level that the license had.
-
-        A missing side takes the other's level, and the adjustment makes it stand. Where both are there and apart,
-        the level that XP and adjustment give will be that of both.
-        """
-        if specialization in changes.levels_before:
-            return
-        standing = user.standings.get(specialization)
-        if standing is None:
-            standing = user.standings[specialization] = Standing()
-        changes.levels_before[specialization] = standing.license or 1
-        if standing.level is None or standing.license is None:
-            level = standing.level or standing.license or 1
-            if self._level(specialization, standing) != level:
-                standing.adjustment = level - self.xp_level(specialization, standing.xp)
-            standing.level = standing.license = level
-
-    def _level(self, specialization: str, standing: Standing) -> int:
-        level = self.xp_level(specialization, standing.xp) + standing.adjustment
-        return min(max(level, 1), len(self.levels[specialization]))
-
-    def _settle_levels(self, user_id: int, user: User, changes: _Changes) -> None:
-        for specialization, before in changes.levels_before.items():
-            standing = user.standings[specialization]
-            if self.unsettled and (user_id, specialization) in self.unsettled:
-                self.unsettled.remove((user_id, specialization))
-                known = self.settled_at.get(specialization, before)
-                if self._level(specialization, standing) != known:
-                    standing.adjustment = known - self.xp_level(specialization, standing.xp)
-            level = standing.level = standing.license = self._level(specialization, standing)
-            standing.highest = max(standing.highest, level)
-            if level != before:
-                self.book.write(
-                    "license_progressions", (user_id, specialization, before, level, changes.at_us, changes.seq)
-                )
-                changes.add("levels", [specialization, before, level])
+                self.post_credit(fact.user_id, fact, "attendance_bonus", "ATTENDANCE_BONUS", amount, revision, changes)
 
     # Orders.
 
@@ -376,10 +281,10 @@ class Oracle:
             return Outcome("dead_letter", reason, key, receipt)
         specialization, new_level, xp, sessions, theory, practice, _, _ = fact.payload
         user = self.user(fact.user_id)
-        changes = _Changes(fact.occurred_us, seq)
-        self._touch(user, specialization, changes)
+        changes = Changes(fact.occurred_us, seq)
+        self.touch(user, specialization, changes)
         if xp:
-            self._xp(fact, specialization, xp, "LEVEL_COMMAND", f"command_{fact.source}_xp_{fact.user_id}", changes)
+            self.post_xp(fact, specialization, xp, "LEVEL_COMMAND", f"command_{fact.source}_xp_{fact.user_id}", changes)
         standing = user.standings[specialization]
         standing.sessions += sessions
         standing.theory += theory
@@ -390,7 +295,7 @@ class Oracle:
         if new_level is not None:
             self.unsettled.discard((fact.user_id, specialization))
             standing.adjustment = new_level - self.xp_level(specialization, standing.xp)
-        self._settle_levels(fact.user_id, user, changes)
+        self.settle_levels(fact.user_id, user, changes)
         return Outcome("recorded", receipt=Receipt(key, fact.user_id, None, 1, None, fact.occurred_us, changes.grant))
 
     def _refusal(self, fact: Fact) -> str | None:
@@ -412,12 +317,12 @@ class Oracle:
         receiver, amount, _ = fact.payload
         sender = self.user(fact.user_id)
         self.user(receiver)
-        changes = _Changes(fact.occurred_us, seq)
+        changes = Changes(fact.occurred_us, seq)
         if sender.credits >= amount:
             source.result = "COMPLETED"
             leg = fact._replace(source=f"{fact.user_id}-{fact.source}")
-            self._credit(fact.user_id, leg, "debit", "TRANSFER_OUT", -amount, None, changes)
-            self._credit(receiver, leg, "credit", "TRANSFER_IN", amount, None, changes)
+            self.post_credit(fact.user_id, leg, "debit", "TRANSFER_OUT", -amount, None, changes)
+            self.post_credit(receiver, leg, "credit", "TRANSFER_IN", amount, None, changes)
         else:
             source.result = "REJECTED"
         return Outcome("recorded", receipt=Receipt(key, fact.user_id, None, 1, None, fact.occurred_us, changes.grant))

@@ -4,7 +4,9 @@ import json
 import re
 from collections.abc import Callable, Collection
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 from json.scanner import make_scanner
+from sys import intern
 from typing import Any, Final, Literal, NamedTuple, NoReturn
 
 Kind = Literal["tournament", "session", "command", "transfer", "roster"]
@@ -142,7 +144,7 @@ def _specialization(document: dict[str, Any], specializations: Collection[str]) 
     value = document.get("specialization", "PLAYER")
     if type(value) is not str or value not in specializations:
         raise Unreadable("invalid_event", "specialization")
-    return value
+    return intern(value)
 
 
 def _skills(document: dict[str, Any]) -> Skills:
@@ -163,8 +165,14 @@ def _skills(document: dict[str, Any]) -> Skills:
             if type(performance) not in (int, float) or not 0 <= performance <= 100:
                 raise Unreadable("invalid_event", "performance")
             performance = float(performance)
-        skills.append((name, performance))
+        skills.append(_unmeasured(name) if performance is None else (intern(name), performance))
     return tuple(skills)
+
+
+@lru_cache(maxsize=10_000)
+def _unmeasured(name: str) -> tuple[str, None]:
+    """A skill without a performance: the same few stand in most events, and are kept once."""
+    return intern(name), None
 
 
 def _instant(document: dict[str, Any], name: str) -> int:
@@ -189,7 +197,7 @@ def _status(document: dict[str, Any], allowed: Collection[str]) -> str:
     value = document.get("status")
     if type(value) is not str or value not in allowed:
         raise Unreadable("invalid_event", "status")
-    return value
+    return intern(value)
 
 
 RESULT_STATUSES = frozenset({"final", "withdrawn"})
