@@ -182,5 +182,6 @@ def _summary(outcome: Outcome, *, refused: bool) -> str:
         return f"nothing published: {bad}"
     said = "would publish" if outcome.dry_run else "published"
     topics = ", ".join(f"{count} on {topic}" for topic, count in sorted(outcome.topics.items()))
+    unchecked = f", {outcome.unchecked} of them unchecked bytes" if outcome.unchecked else ""
     left_out = f"; left out {bad}" if outcome.bad else ""
-    return f"{said} {outcome.published} records in {outcome.seconds:.1f} s ({topics or 'none'}){left_out}"
+    return f"{said} {outcome.published} records in {outcome.seconds:.1f} s ({topics or 'none'}){unchecked}{left_out}"
