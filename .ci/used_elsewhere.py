@@ -1,0 +1,47 @@
+"""Names that `vulture` cannot see in use, and who uses them. What stands in no group here is dead and goes."""
+
+# Alembic looks for these in a migration, and calls `_applied` with these.
+upgrade, downgrade, revision, down_revision, branch_labels, depends_on
+heads, run_args
+
+# pydantic-settings looks for these in a settings class.
+_.model_config, _.settings_customise_sources, _.get_field_value
+
+# Settings of parts that are still to come: the API, the schedule of sweeps and syncs, the webhook.
+_.http_host, _.sweep_interval_seconds, _.sync_scheduled, _.sync_interval_hours, _.webhook_url
+
+# Python itself: a context manager's arguments, the cause of an exception.
+traceback
+_.__cause__
+
+# psycopg2 looks for these on a connection or cursor; http.server on a handler or server.
+_.autocommit, _.itersize
+_.do_GET, _.log_message, _.daemon_threads
+
+# Faust calls or reads these on what we put in the place of its own.
+_._new_transport, _._new_consumer_thread, _._create_worker_consumer, _._drain_messages
+_._rebalance_listener, _._assignor
+_.seek_to_committed, _.wait_empty, _.force_commit, _.verify_all_partitions_active
+_.enable_kafka_producer, _.enable_web
+ReadingApp
+
+# Named in annotations that stand in quotes.
+ChannelT, Conductor, Service, Stream
+
+# Fields that others read: in messages on Kafka, in a command's JSON.
+_.truncated, _.first_seen, _.unchecked
+RewardEntry
+
+# Tables: the metadata has them, and SQL names them.
+alert_silences, api_tokens, audit_log, credit_transactions, license_progressions, migration_removed_rows
+partition_positions, replay_runs, reward_alerts, reward_receipts, semesters, session_attendances, skill_rewards
+specialization_levels, specialization_progress, tournament_badges, tournament_participations, tournament_rankings
+user_licenses, xp_transactions
+
+# What only tests may do to a server of their own: lose a node, forgo safety for speed.
+_.stop_node
+SPEED_OVER_SAFETY
+
+# How tests drive the oracle; the tables whose references a test checks by name.
+_.apply
+REFERENCES_CHECKED_BY_STATEMENT
