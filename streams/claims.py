@@ -1,7 +1,7 @@
 """Claims partitions in Postgres when the consumer group assigns them, and gives them up on a clean leave."""
 
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from contextlib import closing
 from typing import Final
 
@@ -9,7 +9,7 @@ import psycopg2
 import structlog
 from psycopg2.errors import LockNotAvailable
 
-from schemas.errors import DatabaseUnavailable
+from schemas.errors import DatabaseUnavailable, LaurelsError
 from sinks import positions
 from sinks.database import Connect, Verdict, classify
 from sinks.ledger import Identity
@@ -20,6 +20,8 @@ from streams.logs import Logs
 CLAIM_SECONDS: Final = 50.0
 """How long to try: longer than the server lets a stuck worker hold the rows, shorter than Faust waits for a seek."""
 
+LOOK_UP_SECONDS: Final = 15.0
+"""How long to ask Kafka which logs these are: brokers come back, topics that are gone do not."""
 BLOCKED_SECONDS: Final = 5.0
 """How long a batch in flight may hold its positions against whoever was assigned them: many times what one takes."""
 
@@ -40,8 +42,8 @@ class Claims:
         deadline = time.monotonic() + CLAIM_SECONDS
         backoff = Backoff(most=2.0)
         while True:
-            # The logs are looked at anew for every attempt: a claim on what they were a minute ago may miss a hole.
-            logs = self._logs.states(wanted)
+            # Looked up anew for every attempt: a claim on what the logs were a minute ago may miss a hole.
+            logs = self._look_up(wanted)
             try:
                 return self._claim(logs, generation)
             except psycopg2.Error as error:
@@ -50,6 +52,19 @@ class Claims:
                     message = f"the partitions cannot be claimed in Postgres: {error}"
                     raise DatabaseUnavailable(message) from error
                 log.warning("claim waits for Postgres", sqlstate=error.pgcode)
+                time.sleep(pause)
+
+    def _look_up(self, wanted: Collection[Partition]) -> dict[Partition, LogState]:
+        deadline = time.monotonic() + LOOK_UP_SECONDS
+        backoff = Backoff(most=2.0)
+        while True:
+            try:
+                return self._logs.states(wanted)
+            except LaurelsError as error:
+                pause = backoff.next_seconds()
+                if time.monotonic() + pause > deadline:
+                    raise
+                log.warning("claim waits for Kafka", error=str(error))
                 time.sleep(pause)
 
     def _claim(self, logs: Mapping[Partition, LogState], generation: int) -> dict[Partition, Position]:

@@ -291,8 +291,8 @@ class Consumer(driver.Consumer):
             queue = channel.queue
             for record in records:
                 # Looked at again and again rather than waited for: a rebalance empties the queues under whoever waits.
-                while queue.full() and self._still(fetched.generation):
-                    await asyncio.sleep(ROOM_SECONDS)  # noqa: ASYNC110
+                while queue.full() and self._still(fetched.generation):  # noqa: ASYNC110
+                    await asyncio.sleep(ROOM_SECONDS)
                 if not self._still(fetched.generation):
                     return
                 queue.put_nowait(self._message(tp, record, fetched.generation, link))

@@ -71,11 +71,11 @@ class Stage:
         self.servers = servers
         self.database_url = database_url
         self.namespace = namespace
-        self.admin = AdminClient({"bootstrap.servers": servers})
+        self.admin = AdminClient({"bootstrap.servers": servers, "log_level": 0})
         self._folder = folder
         self._workers: list[WorkerProcess] = []
-        self._producer = Producer({"bootstrap.servers": servers, "linger.ms": 5})
-        self._logs = Logs({"bootstrap.servers": servers}, prefix=namespace)
+        self._producer = Producer({"bootstrap.servers": servers, "linger.ms": 5, "log_level": 0})
+        self._logs = Logs({"bootstrap.servers": servers, "log_level": 0}, prefix=namespace)
         self.make_topics(EVENT_TOPICS, partitions)
 
     # Kafka
