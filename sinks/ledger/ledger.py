@@ -7,8 +7,10 @@ from dataclasses import dataclass, replace
 from itertools import islice
 from typing import Final
 
+import msgspec
 import psycopg2
 from psycopg2.extensions import connection as Connection
+from psycopg2.extras import register_default_jsonb
 
 from schemas.errors import DatabaseUnavailable, MustStop
 from schemas.rewards import Levels, Refused
@@ -155,6 +157,7 @@ class Ledger:
             with connection, connection.cursor() as cursor:
                 # Tells the change-capture triggers that what this session writes announces itself.
                 cursor.execute("SET laurels.recording = 'on'")
+            register_default_jsonb(connection, loads=msgspec.json.decode)
             self._connection = connection
         return self._connection
 

@@ -12,15 +12,16 @@ from schemas.events import SessionAttendance, TournamentResult, TournamentRoster
 from schemas.rewards import Duplicate, Refused, Stale
 from sinks.batch import Delivery
 from sinks.ledger.rules import Rules
+from sinks.ledger.states import text_array
 
 FETCH_RECORDED = """
 SELECT event_key, revision, payload_hash FROM reward_receipts
-WHERE event_key = ANY(%s) AND payload_hash IS NOT NULL
+WHERE event_key = ANY(%s::text[]) AND payload_hash IS NOT NULL
 """
 
 FETCH_LAST_CORRECTIONS = """
 SELECT DISTINCT ON (corrects) corrects, revision, payload_hash FROM reward_receipts
-WHERE corrects = ANY(%s) ORDER BY corrects, seq DESC
+WHERE corrects = ANY(%s::text[]) ORDER BY corrects, seq DESC
 """
 
 
@@ -31,11 +32,11 @@ def find_settled(cursor: Cursor, deliveries: Sequence[Delivery], rules: Rules) -
         for index, delivery in enumerate(deliveries)
         if not isinstance(delivery.parsed, Refused | TournamentRoster)
     }
-    cursor.execute(FETCH_RECORDED, (list(set(keys.values())),))
+    cursor.execute(FETCH_RECORDED, (text_array(set(keys.values())),))
     recorded = {key: (revision, bytes(payload_hash)) for key, revision, payload_hash in cursor.fetchall()}
     if not recorded:
         return {}
-    cursor.execute(FETCH_LAST_CORRECTIONS, (list(recorded),))
+    cursor.execute(FETCH_LAST_CORRECTIONS, (text_array(recorded),))
     recorded |= {key: (revision, bytes(payload_hash)) for key, revision, payload_hash in cursor.fetchall()}
     settled: dict[int, Duplicate | Stale] = {}
     for index, key in keys.items():

@@ -41,11 +41,11 @@ ORDER BY user_id, specialization_type FOR NO KEY UPDATE
 """
 
 FETCH_RECEIPTS = """
-SELECT event_key, revision, payload_hash, ruleset, "grant" FROM reward_receipts WHERE event_key = ANY(%s)
+SELECT event_key, revision, payload_hash, ruleset, "grant" FROM reward_receipts WHERE event_key = ANY(%s::text[])
 """
 
 FETCH_CORRECTIONS = """
-SELECT corrects, revision, payload_hash, ruleset, "grant" FROM reward_receipts WHERE corrects = ANY(%s) ORDER BY seq
+SELECT corrects, revision, payload_hash, ruleset, "grant" FROM reward_receipts WHERE corrects = ANY(%s::text[]) ORDER BY seq
 """
 
 FETCH_PARTICIPATION_SPECIALIZATIONS = """
@@ -83,6 +83,16 @@ class States:
 def array(values: Iterable[int]) -> str:
     """A Postgres integer array literal: much cheaper than adapting every element."""
     return "{" + ",".join(map(str, values)) + "}"
+
+
+def text_array(values: Iterable[str]) -> str:
+    """A Postgres text array literal; like `array`, for strings of any content."""
+    return "{" + ",".join([f'"{value}"' if value.isidentifier() else _quoted(value) for value in values]) + "}"
+
+
+def _quoted(value: str) -> str:
+    escaped = value.replace("\\", "\\\\").replace('"', '\\"')
+    return f'"{escaped}"'
 
 
 def lock_states(cursor: Cursor, user_ids: Collection[int], *, creating: Collection[int], levels: Levels) -> States:
@@ -134,11 +144,11 @@ def fetch_sources(cursor: Cursor, wanted: Mapping[str, Wanted]) -> dict[str, Sou
     Receipts are read after the users are locked, and every writer locks them first, so nothing can be recorded in
     between. What only a correction reads is fetched only where one is on its way.
     """
-    cursor.execute(FETCH_RECEIPTS, (list(wanted),))
+    cursor.execute(FETCH_RECEIPTS, (text_array(wanted),))
     histories = {key: [row] for key, *row in cursor.fetchall()}
     if not histories:
         return {}
-    cursor.execute(FETCH_CORRECTIONS, (list(histories),))
+    cursor.execute(FETCH_CORRECTIONS, (text_array(histories),))
     for key, *row in cursor.fetchall():
         histories[key].append(row)
     corrected = {key: wanted[key] for key, history in histories.items() if wanted[key].revision > history[-1][0]}
