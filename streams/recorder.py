@@ -14,7 +14,7 @@ from typing import Final
 
 from faust.types import TP
 
-from schemas.errors import LaurelsError, TooManyDeadLetters
+from schemas.errors import LaurelsError, MustStop, TooManyDeadLetters
 from schemas.parse import parse
 from schemas.payload import payload_hash
 from schemas.rewards import Refused
@@ -30,6 +30,10 @@ YIELD_EVERY: Final = 100
 """Records parsed before the event loop gets a turn."""
 
 TakeOver = Callable[[Iterable[Partition], int], dict[Partition, Position]]
+
+
+class Abandoned(MustStop):
+    """A batch took longer than a worker may take to leave. Whoever gets the partitions next reads it again."""
 
 
 class Recorder:
@@ -88,6 +92,11 @@ class Recorder:
         for lane in self._lanes:
             lane.drop()
         self._settled.set()
+
+    def abandon(self) -> None:
+        """Wait no longer for what is in hand, if anything is."""
+        if not self._settled.is_set():
+            self.fail(Abandoned("the worker had to leave before what it had in hand was recorded"))
 
     def stopped_partitions(self) -> list[Partition]:
         """The partitions that are held and not read, until somebody accepts what is missing there."""

@@ -33,10 +33,6 @@ ENDS_WELL = (Fenced, Rejoin, OffsetOutOfRangeError)
 log = structlog.get_logger()
 
 
-class Abandoned(MustStop):
-    """The worker had to leave before what it had in hand was recorded. Whoever gets the partitions reads it again."""
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Workplace:
     """What outlasts a worker's terms."""
@@ -87,12 +83,12 @@ class Term:
             reason = await self._until_over(starting, stopping)
         finally:
             stopping.cancel()
-        if reason is None:
-            asyncio.get_running_loop().call_later(LEAVE_SECONDS, self._recorder.fail, Abandoned("no time was left"))
-        else:
+        if reason is not None:
             # First of all: nothing in hand may be acknowledged any more, and nobody may wait for it.
             self._recorder.fail(reason)
+        patience = asyncio.get_running_loop().call_later(LEAVE_SECONDS, self._recorder.abandon)
         await self._leave(starting)
+        patience.cancel()
         return self._recorder.failure.result() if self._recorder.failure.done() else None
 
     async def _until_over(self, starting: asyncio.Task[None], stopping: asyncio.Task[bool]) -> BaseException | None:

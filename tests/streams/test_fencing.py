@@ -68,13 +68,15 @@ def test_a_worker_that_sleeps_in_the_middle_of_a_copy_does_not_keep_its_partitio
             with suppress(psycopg2.Error):
                 cursor.copy_expert("COPY staging FROM STDIN", asleep)
 
-        thread = threading.Thread(target=copy)
+        thread = threading.Thread(target=copy, daemon=True)
         thread.start()
         stage.publish(EVENTS)
         stage.worker()
-        stage.wait_until_read()
-        asleep.awake.set()
-        thread.join(10)
+        try:
+            stage.wait_until_read()
+        finally:
+            asleep.awake.set()
+            thread.join(10)
     assert sleeper.closed, "what it wrote is rolled back"
     assert stage.sessions_recorded() == once_each(EVENTS)
 

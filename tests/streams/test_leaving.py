@@ -87,6 +87,22 @@ def stop_connections(stage: Stage, name: str, *, allowed: bool) -> None:
         stage.administer(f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{name}'")
 
 
+def test_a_worker_that_cannot_finish_its_batch_leaves_in_time_without_acknowledging_it(stage: Stage) -> None:
+    worker = stage.worker()
+    stage.wait_until_claimed()
+    name = stage.database_url.rsplit("/", 1)[1]
+    stop_connections(stage, name, allowed=False)
+    stage.publish(events := presences([1], range(1, 6)))
+    stage.wait_until(lambda: worker.said.count("waits for Postgres") > 1)
+    assert worker.stop() < 6.0
+    assert worker.exit_code == 3
+    assert "had to leave before what it had in hand was recorded" in worker.said
+    stop_connections(stage, name, allowed=True)
+    stage.worker()
+    stage.wait_until_read()
+    assert stage.sessions_recorded() == once_each(events)
+
+
 def test_an_outage_that_outlasts_the_patience_stops_the_worker_unacknowledged(stage: Stage) -> None:
     events = presences([1], range(1, 6))
     worker = stage.worker(retry_for_seconds=1)
