@@ -38,6 +38,7 @@ check: $(READY)
 	$(BIN)/lint-imports
 	$(BIN)/vulture
 	$(BIN)/deptry .
+	$(BIN)/python -m schemas.generate --check
 	$(BIN)/python -m tests.services.drift
 
 bench: $(READY)
