@@ -6,6 +6,7 @@ from typing import Literal
 
 from schemas.events import Event
 from schemas.rewards import Decision, Refused
+from sinks.audit import AuditEntry
 from sinks.outbox import OutboxMessage
 
 Origin = Literal["event", "http", "cli", "replay"]
@@ -57,11 +58,15 @@ class Claim:
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """Deliveries in the order to apply them, and the claims they come with (none for HTTP, CLI and replay)."""
+    """Deliveries in the order to apply them, and the claims they come with (none for HTTP, CLI and replay).
+
+    `audit` is written in the same transaction, if it decides anything: for what a person or a service asked for.
+    """
 
     deliveries: Sequence[Delivery]
     claims: Sequence[Claim] = ()
     origin: Origin = "event"
+    audit: AuditEntry | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,6 +12,7 @@ from schemas.cloudevents import MESSAGE_TYPES, message_id
 from schemas.events import EVENT_TOPICS, CreditTransfer, LevelCommand, event_subject
 from schemas.payload import payload_hash
 from schemas.rewards import Decision
+from sinks.audit import AuditEntry
 from sinks.batch import Batch, Delivery
 from sinks.ledger import Ledger
 from sinks.outbox import OutboxMessage
@@ -34,9 +35,11 @@ def delivery_at_once(command: Command) -> Delivery:
     return Delivery(command, None, payload_hash(command), publication=publication)
 
 
-def apply_at_once(ledger: Ledger, command: Command, origin: Literal["http", "cli"]) -> Decision:
-    """Record `command` and say what was decided. A duplicate was decided before and changes nothing."""
-    (decision,) = ledger.record(Batch([delivery_at_once(command)], origin=origin)).decisions
+def apply_at_once(
+    ledger: Ledger, command: Command, origin: Literal["http", "cli"], *, audit: AuditEntry | None = None
+) -> Decision:
+    """Record `command` and say what was decided. A duplicate was decided before and changes nothing, nor is audited."""
+    (decision,) = ledger.record(Batch([delivery_at_once(command)], origin=origin, audit=audit)).decisions
     if decision is None:
         message = "a reward command is always decided"
         raise AssertionError(message)

@@ -8,6 +8,7 @@ from schemas.errors import LaurelsError
 from schemas.parse import parse
 from schemas.payload import payload_hash
 from schemas.rewards import Refused
+from sinks.audit import AuditEntry
 from sinks.batch import Batch, Delivery
 from sinks.database import Connect
 from sinks.dead_letters import DeadLetter, fetch_dead_letters, mark_refused_again, mark_retried
@@ -43,7 +44,8 @@ def retry_dead_letter(connect: Connect, id_: int, *, actor: str) -> Retried:
             levels = fetch_levels(cursor)
         letter = _still_open(letter, id_)
         with closing(Ledger(connect, rules, Identity(group="", owner=""))) as ledger:
-            recorded = ledger.record(Batch([_delivery(letter, levels.keys())], origin="replay"))
+            audit = AuditEntry(actor, "dead_letter.retry", letter.event_key or str(letter.coordinates), {"id": id_})
+            recorded = ledger.record(Batch([_delivery(letter, levels.keys())], origin="replay", audit=audit))
         decision = recorded.decisions[0]
         with connection, connection.cursor() as cursor:
             if isinstance(decision, Refused):

@@ -17,6 +17,7 @@ from schemas.events import (
 from schemas.rewards import Decision, Duplicate, Grant, Levels, Refused, Stale, UserState
 from schemas.ruleset import Ruleset
 from sinks import positions
+from sinks.audit import write_audit
 from sinks.batch import Batch, Delivery, Recorded
 from sinks.ledger.debts import announce_debts
 from sinks.ledger.fold import Folded, Policy, fold
@@ -64,7 +65,10 @@ def record_in_transaction(
     folded, rosters = _record_unsettled(cursor, unsettled, basis)
     rest = iter(folded.decisions)
     decisions = [settled[i] if i in settled else next(rest) for i in range(len(batch.deliveries))]
-    return _count(decisions, rosters)
+    recorded = _count(decisions, rosters)
+    if batch.audit is not None and any(map(_is_decided, decisions)):
+        write_audit(cursor, batch.audit)
+    return recorded
 
 
 def _record_unsettled(cursor: Cursor, batch: Batch, basis: Decided) -> tuple[Folded, tuple[int, int, int]]:
@@ -164,9 +168,13 @@ def _publications(deliveries: Sequence[Delivery], folded: Folded) -> Iterator[tu
     """What was applied at once also goes to its own topic, so that the log stays the whole truth."""
     for delivery, decision in zip(deliveries, folded.decisions, strict=True):
         event = delivery.parsed
-        decided = isinstance(decision, Grant) or (isinstance(decision, Refused) and decision.source_after is not None)
-        if decided and delivery.publication is not None and not isinstance(event, Refused):
+        if _is_decided(decision) and delivery.publication is not None and not isinstance(event, Refused):
             yield event_subject(event), delivery.publication
+
+
+def _is_decided(decision: Decision | None) -> bool:
+    """Whether it leaves a receipt."""
+    return isinstance(decision, Grant) or (isinstance(decision, Refused) and decision.source_after is not None)
 
 
 def _count(decisions: Sequence[Decision | None], rosters: tuple[int, int, int]) -> Recorded:
