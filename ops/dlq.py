@@ -1,10 +1,9 @@
 """`laurels dlq`: dead letters, and what an operator does about them."""
 
-import base64
 from collections.abc import Iterator
 from contextlib import closing
 from datetime import datetime
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 from msgspec import json
@@ -15,7 +14,6 @@ from rich.text import Text
 
 from ops.cli import EXIT_DIFFERENT
 from ops.options import Actor, AsJson, acting, in_utc
-from schemas.cloudevents import rfc3339
 from schemas.errors import LaurelsError
 from schemas.settings import load_settings
 from sinks.database import Connect, connector
@@ -28,6 +26,7 @@ from sinks.dead_letters import (
     find_dead_letters,
     mark_dropped,
 )
+from sinks.dead_letters_told import summary, whole
 from streams.retry import NotRetried, Retried, retry_dead_letter
 
 PAGE = 500
@@ -210,48 +209,3 @@ def _retry_all(connect: Connect, wanted: Filter, actor: str) -> Iterator[Retried
             except NotRetried:
                 # Somebody else has dealt with it since it was found.
                 continue
-
-
-def summary(letter: DeadLetter) -> dict[str, Any]:
-    """What a list says of a dead letter."""
-    return {
-        "id": letter.id,
-        "topic": letter.topic,
-        "partition": letter.partition,
-        "offset": letter.offset,
-        "reason": letter.reason,
-        "detail": letter.detail,
-        "user_id": letter.user_id,
-        "status": letter.status,
-        "attempts": letter.attempts,
-        "recorded_at": rfc3339(letter.recorded_at),
-    }
-
-
-def whole(letter: DeadLetter) -> dict[str, Any]:
-    """Everything there is to say of a dead letter; bytes as text where they are text, and always as base64."""
-    return {
-        **summary(letter),
-        "log_id": letter.log_id,
-        "event_key": letter.event_key,
-        "key": _text(letter.key),
-        "key_base64": _base64(letter.key),
-        "value": _text(letter.value),
-        "value_base64": _base64(letter.value),
-        "headers": [[name, _text(value), _base64(value)] for name, value in letter.headers],
-        "produced_at": None if letter.produced_at is None else rfc3339(letter.produced_at),
-        "resolved_by": letter.resolved_by,
-        "resolution": letter.resolution,
-        "updated_at": rfc3339(letter.updated_at),
-    }
-
-
-def _text(content: bytes | None) -> str | None:
-    try:
-        return None if content is None else content.decode()
-    except UnicodeDecodeError:
-        return None
-
-
-def _base64(content: bytes | None) -> str | None:
-    return None if content is None else base64.b64encode(content).decode()

@@ -9,10 +9,10 @@ from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import Any, Final, Literal, NamedTuple
 
-import msgspec
 from psycopg2.extensions import cursor as Cursor
 
 from schemas.rewards import RefusalReason, Refused
+from sinks.audit import AuditEntry, write_audit
 from sinks.batch import Coordinates
 
 Status = Literal["open", "final", "retried", "dropped"]
@@ -52,6 +52,11 @@ class DeadLetter(NamedTuple):
     def coordinates(self) -> Coordinates:
         """Where in which log its record stands."""
         return Coordinates(self.topic, self.partition, self.offset, self.log_id)
+
+    @property
+    def place(self) -> str:
+        """The same, as the audit log names it."""
+        return f"{self.topic}[{self.partition}]@{self.offset} of {self.log_id}"
 
 
 class Filter(NamedTuple):
@@ -96,8 +101,6 @@ UPDATE dead_letters
        updated_at = now()
  WHERE id = %(id)s AND status = 'open'
 """
-
-_AUDIT = "INSERT INTO audit_log (actor, action, subject, detail) VALUES (%s, %s, %s, %s::jsonb)"
 
 
 def fetch_dead_letters(cursor: Cursor, ids: Iterable[int]) -> dict[int, DeadLetter]:
@@ -153,9 +156,7 @@ def _audit(
     letter: DeadLetter,
     detail: dict[str, str | None],
 ) -> None:
-    subject = f"{letter.topic}[{letter.partition}]@{letter.offset} of {letter.log_id}"
-    detail = {"dead_letter": str(letter.id), **detail}
-    cursor.execute(_AUDIT, (actor, action, subject, msgspec.json.encode(detail).decode()))
+    write_audit(cursor, AuditEntry(actor, action, letter.place, {"dead_letter": str(letter.id), **detail}))
 
 
 def _parameters(wanted: Filter) -> dict[str, Any]:

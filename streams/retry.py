@@ -44,7 +44,7 @@ def retry_dead_letter(connect: Connect, id_: int, *, actor: str) -> Retried:
             levels = fetch_levels(cursor)
         letter = _still_open(letter, id_)
         with closing(Ledger(connect, rules, Identity(group="", owner=""))) as ledger:
-            audit = AuditEntry(actor, "dead_letter.retry", letter.event_key or str(letter.coordinates), {"id": id_})
+            audit = AuditEntry(actor, "dead_letter.recorded", letter.place, {"dead_letter": str(id_)})
             recorded = ledger.record(Batch([_delivery(letter, levels.keys())], origin="replay", audit=audit))
         decision = recorded.decisions[0]
         with connection, connection.cursor() as cursor:
