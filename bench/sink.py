@@ -19,7 +19,7 @@ from schemas.settings import Settings
 from sinks.database import connector
 from sinks.ledger import Identity, Ledger
 from sinks.positions import LogState
-from streams import rules
+from streams import interpreter, rules
 
 GROUP: Final = "bench"
 LOG: Final = "memory/{topic}"
@@ -112,6 +112,7 @@ def record_all(url: str, records: Sequence[Record], *, part: int, parts: int, st
     gatherer = Gatherer(claim(connect, identity, logs), fetch_specializations(connect))
     offsets: Counter[tuple[str, int]] = Counter()
     now = int(time.time() * 1000)
+    interpreter.prepare()
     with closing(Ledger(connect, rules, identity)) as ledger:
         if start is not None:
             start.wait()

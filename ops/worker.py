@@ -7,6 +7,7 @@ import typer
 
 from schemas.logs import configure_logging
 from schemas.settings import load_settings
+from streams import interpreter
 from streams.worker import Worker
 
 
@@ -25,6 +26,7 @@ def worker(
     """
     settings = load_settings()
     configure_logging(settings.log_format, settings.log_level)
+    interpreter.prepare()
 
     async def work() -> None:
         await Worker(settings, relay=relay).run()

@@ -41,7 +41,7 @@ TournamentStatus = Literal["final", "withdrawn"]
 AttendanceStatus = Literal["present", "late", "absent", "excused", "withdrawn"]
 
 
-class Skill(Struct, frozen=True):
+class Skill(Struct, frozen=True, gc=False):
     """A skill that a result or a session exercised, and how well, where the publisher measured it."""
 
     name: SkillName
@@ -51,7 +51,7 @@ class Skill(Struct, frozen=True):
 Skills = Annotated[tuple[Skill, ...], Meta(max_length=32)]
 
 
-class TournamentResult(Struct, frozen=True, kw_only=True):
+class TournamentResult(Struct, frozen=True, kw_only=True, gc=False):
     """One user's result in one tournament, or its withdrawal."""
 
     event_id: Name
@@ -66,7 +66,7 @@ class TournamentResult(Struct, frozen=True, kw_only=True):
     occurred_at: Instant
 
 
-class SessionAttendance(Struct, frozen=True, kw_only=True):
+class SessionAttendance(Struct, frozen=True, kw_only=True, gc=False):
     """One user's presence in one training session, or its withdrawal."""
 
     event_id: Name
@@ -82,7 +82,7 @@ class SessionAttendance(Struct, frozen=True, kw_only=True):
     occurred_at: Instant
 
 
-class LevelCommand(Struct, frozen=True, kw_only=True):
+class LevelCommand(Struct, frozen=True, kw_only=True, gc=False):
     """Somebody's order to move a user's level, XP, sessions or hours in one specialization."""
 
     command_id: Name
@@ -98,7 +98,7 @@ class LevelCommand(Struct, frozen=True, kw_only=True):
     occurred_at: Instant
 
 
-class CreditTransfer(Struct, frozen=True, kw_only=True):
+class CreditTransfer(Struct, frozen=True, kw_only=True, gc=False):
     """A user's order to give credits to another."""
 
     idempotency_key: Annotated[str, Meta(pattern=r"\A[\x21-\x7e]{1,128}\Z")]
@@ -109,7 +109,7 @@ class CreditTransfer(Struct, frozen=True, kw_only=True):
     occurred_at: Instant
 
 
-class TournamentRoster(Struct, frozen=True, kw_only=True):
+class TournamentRoster(Struct, frozen=True, kw_only=True, gc=False):
     """Who took part in a finished tournament: what its results must add up to."""
 
     tournament_id: Id

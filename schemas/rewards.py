@@ -44,7 +44,7 @@ class RatingPoint(NamedTuple):
     tournament_id: int
 
 
-class RatedResult(Struct, frozen=True):
+class RatedResult(Struct, frozen=True, gc=False):
     """A recorded participation that counts for the skill ratings of its specialization."""
 
     placement: int | None
@@ -64,7 +64,7 @@ class Progress(Struct, frozen=True, gc=False):
     milestones_paid: int = 0
 
 
-class License(Struct, frozen=True):
+class License(Struct, frozen=True, gc=False):
     """A user's license in one specialization.
 
     `adopted_skills` are the ratings it came with; `rated_to` is the last result in `skills`, None while there is none.
@@ -86,7 +86,7 @@ class Counted(Struct, frozen=True, gc=False):
     practice_hours: int
 
 
-class Source(Struct, frozen=True):
+class Source(Struct, frozen=True, gc=False):
     """What is recorded of one source (a tournament, a session, a command, a transfer) for one user.
 
     `given` figures are sums over its receipts. `payload_hash` is None for an adopted source whose revision 1 has not
@@ -142,7 +142,7 @@ class LevelChange(Struct, frozen=True, gc=False):
     to_level: int
 
 
-class Grant(Struct, frozen=True, kw_only=True):
+class Grant(Struct, frozen=True, kw_only=True, gc=False):
     """What a rule decided for one event. Progress, licenses, source and results are the values after it.
 
     `corrects` is the event key of the source's first receipt when this is a correction. `transfer` is the outcome of
@@ -165,20 +165,20 @@ class Grant(Struct, frozen=True, kw_only=True):
     transfer: Literal["COMPLETED", "REJECTED"] | None = None
 
 
-class Duplicate(Struct, frozen=True):
+class Duplicate(Struct, frozen=True, gc=False):
     """The event was applied before. `remember` is its payload's hash where an adopted source had none."""
 
     event_key: str
     remember: bytes | None = None
 
 
-class Stale(Struct, frozen=True):
+class Stale(Struct, frozen=True, gc=False):
     """A higher revision of the source is recorded already."""
 
     event_key: str
 
 
-class Refused(Struct, frozen=True):
+class Refused(Struct, frozen=True, gc=False):
     """The event can never be applied. With `source_after` the refusal is final for its key and leaves a receipt."""
 
     reason: RefusalReason

@@ -17,7 +17,7 @@ from schemas.settings import Settings, load_settings
 from sinks.batch import Batch
 from sinks.database import Connect, connector
 from sinks.ledger import Identity, Ledger
-from streams import rules
+from streams import interpreter, rules
 from streams.logs import Logs
 
 POLL_SECONDS: Final = 0.02
@@ -26,6 +26,7 @@ Lane = queue.Queue[Batch]
 
 def main() -> None:
     """Consume and record until the process is told to stop."""
+    interpreter.prepare()
     settings = load_settings()
     connect = connector(settings.database_url, name="bench-bare")
     identity = Identity(settings.group, "bare")

@@ -2,6 +2,7 @@
 
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any, NamedTuple
 
 import msgspec
@@ -34,8 +35,8 @@ ORDER BY student_id, specialization_id FOR NO KEY UPDATE
 """
 
 LOCK_LICENSES = """
-SELECT id, user_id, specialization_type, current_level, max_achieved_level, football_skills, adopted_skills, rated_at,
-       rated_tournament_id
+SELECT id, user_id, specialization_type, current_level, max_achieved_level, football_skills::text,
+       adopted_skills::text, rated_at, rated_tournament_id
 FROM user_licenses WHERE user_id = ANY(%s::bigint[])
 ORDER BY user_id, specialization_type FOR NO KEY UPDATE
 """
@@ -69,6 +70,9 @@ FROM tournament_participations
 WHERE (user_id, specialization_id) IN (SELECT * FROM unnest(%s::bigint[], %s::text[]))
   AND status = 'final' AND NOT adopted AND skills <> '[]'
 """
+
+
+_decode_ratings = msgspec.json.Decoder(dict[str, Rating]).decode
 
 
 @dataclass(slots=True)
@@ -115,7 +119,9 @@ def lock_states(cursor: Cursor, user_ids: Collection[int], *, creating: Collecti
     return states
 
 
-def _license(level: int, highest: int, skills: Any, adopted: Any, rated_at: Any, rated_tournament: Any) -> License:
+def _license(
+    level: int, highest: int, skills: str | None, adopted: str | None, rated_at: datetime | None, rated_tournament: int
+) -> License:
     return License(
         level=level,
         highest_level=highest,
@@ -125,8 +131,8 @@ def _license(level: int, highest: int, skills: Any, adopted: Any, rated_at: Any,
     )
 
 
-def _ratings(skills: Any) -> dict[str, Rating]:
-    return msgspec.convert(skills, dict[str, Rating]) if skills else {}
+def _ratings(skills: str | None) -> dict[str, Rating]:
+    return _decode_ratings(skills) if skills else {}
 
 
 class Wanted(NamedTuple):

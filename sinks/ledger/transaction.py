@@ -61,10 +61,14 @@ def record_in_transaction(
     """
     positions.advance(cursor, identity.group, identity.owner, batch.claims)
     settled = find_settled(cursor, batch.deliveries, basis.rules) if expect_duplicates else {}
-    unsettled = replace(batch, deliveries=[d for i, d in enumerate(batch.deliveries) if i not in settled])
-    folded, rosters = _record_unsettled(cursor, unsettled, basis)
-    rest = iter(folded.decisions)
-    decisions = [settled[i] if i in settled else next(rest) for i in range(len(batch.deliveries))]
+    if settled:
+        unsettled = replace(batch, deliveries=[d for i, d in enumerate(batch.deliveries) if i not in settled])
+        folded, rosters = _record_unsettled(cursor, unsettled, basis)
+        rest = iter(folded.decisions)
+        decisions = [settled[i] if i in settled else next(rest) for i in range(len(batch.deliveries))]
+    else:
+        folded, rosters = _record_unsettled(cursor, batch, basis)
+        decisions = folded.decisions
     recorded = _count(decisions, rosters)
     if batch.audit is not None and any(map(_is_decided, decisions)):
         write_audit(cursor, batch.audit)
