@@ -15,21 +15,19 @@ What differs from the consumer that Faust brings:
 
 import asyncio
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, ClassVar, Final, NamedTuple, Protocol, cast
+from typing import Any, ClassVar, Final, Protocol, cast
 
 import aiokafka
-from aiokafka.coordinator.assignors.range import RangePartitionAssignor
-from aiokafka.errors import ConsumerStoppedError, NoOffsetForPartitionError, OffsetOutOfRangeError
+from aiokafka.errors import ConsumerStoppedError
 from faust.transport.conductor import Conductor
 from faust.transport.drivers import aiokafka as driver
 from faust.types import TP, ServiceT
 from faust.types.tuples import ConsumerMessage
 from mode import Service
 
-from schemas.errors import SteppedOver
+from streams.fetching import NOTHING, ConsumerThread, Fetched
 from streams.tenures import Tenure
 
-FETCH_SECONDS: Final = 0.5
 ROOM_SECONDS: Final = 0.002
 YIELD_EVERY: Final = 200
 """Messages handed over before the event loop gets a turn, so that timers and commits are not starved."""
@@ -60,150 +58,10 @@ class LinkedMessage(ConsumerMessage):
     """As they came: Faust makes a mapping of them, and a header may come twice."""
 
 
-class Fetched(NamedTuple):
-    """What one fetch brought: records per partition, what each of them follows, and what was found empty."""
-
-    generation: int
-    records: Mapping[TP, list[aiokafka.ConsumerRecord]]
-    links: Mapping[TP, int]
-    empty: Mapping[TP, tuple[int, int]]
-    ends: Mapping[TP, int]
-
-
-NOTHING = Fetched(-1, {}, {}, {}, {})
-
-
 class ReadingApp(Protocol):
-    """The Faust app, with what this consumer is configured by."""
+    """The Faust app, as far as the consumer needs it."""
 
     pipeline: Pipeline
-    consumer_settings: Mapping[str, Any]
-
-
-class RebalanceListener(driver.ConsumerRebalanceListener):
-    """Forgets the chain of records as soon as an assignment changes: it begins anew at the claimed positions."""
-
-    async def on_partitions_assigned(self, assigned: Iterable[aiokafka.TopicPartition]) -> None:
-        """Hold back what is fetched until the claimed positions were sought."""
-        cast("ConsumerThread", self._thread).forget()
-        await super().on_partitions_assigned(assigned)
-
-
-class ConsumerThread(driver.AIOKafkaConsumerThread):
-    """Everything here runs in the consumer's own thread."""
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        self._rebalance_listener = RebalanceListener(self)
-        self._chain: dict[TP, tuple[int, int]] = {}
-        """Per partition where the last record ended, and where the next fetch begins."""
-
-    def forget(self) -> None:
-        """Forget where records ended: nothing is handed out until the next `seek_chain`."""
-        self._chain = {}
-
-    def _create_worker_consumer(self, _transport: driver.Transport) -> aiokafka.AIOKafkaConsumer:
-        conf = self.app.conf
-        self._assignor = RangePartitionAssignor
-        return aiokafka.AIOKafkaConsumer(
-            client_id=conf.broker_client_id,
-            group_id=conf.id,
-            # By range: partitions of the same number hold the same users on every topic, and so go to the same worker.
-            partition_assignment_strategy=[RangePartitionAssignor],
-            enable_auto_commit=False,
-            auto_offset_reset="none",
-            isolation_level="read_committed",
-            max_poll_records=conf.broker_max_poll_records,
-            max_poll_interval_ms=int(conf.broker_max_poll_interval * 1000),
-            max_partition_fetch_bytes=conf.consumer_max_fetch_size,
-            fetch_max_wait_ms=500,
-            request_timeout_ms=int(conf.broker_request_timeout * 1000),
-            session_timeout_ms=int(conf.broker_session_timeout * 1000),
-            rebalance_timeout_ms=int(conf.broker_rebalance_timeout * 1000),
-            heartbeat_interval_ms=int(conf.broker_heartbeat_interval * 1000),
-            metadata_max_age_ms=5_000,
-            **cast("ReadingApp", self.app).consumer_settings,
-        )
-
-    async def seek_chain(self, positions: Mapping[TP, int], stopped: Iterable[TP]) -> None:
-        """Begin the chain of records anew at `positions`, and fetch nothing of the `stopped` partitions."""
-        await self.call_thread(self._seek_chain, positions, stopped)
-
-    async def _seek_chain(self, positions: Mapping[TP, int], stopped: Iterable[TP]) -> None:
-        consumer = self._ensure_consumer()
-        for tp in stopped:
-            consumer.pause(_partition(tp))
-        for tp, offset in positions.items():
-            consumer.seek(_partition(tp), offset)
-            self._chain[tp] = (offset, offset)
-
-    async def fetch(self, active: set[TP]) -> Fetched:
-        """What was fetched of the `active` partitions, after waiting a moment if there is nothing."""
-        return cast("Fetched", await self.call_thread(self._fetch, active))
-
-    async def _fetch(self, active: set[TP]) -> Fetched:
-        consumer = self._ensure_consumer()
-        subscription = consumer._subscription.subscription  # noqa: SLF001
-        if not self.consumer.flow_active or subscription is None or subscription.assignment is None:
-            return NOTHING
-        if consumer._closed or consumer._fetcher._closed:  # noqa: SLF001
-            raise ConsumerStoppedError
-        self._check_chain(subscription.assignment)
-        try:
-            with consumer._subscription.fetch_context():  # noqa: SLF001
-                found = await consumer._fetcher.fetched_records(  # noqa: SLF001
-                    {_partition(tp) for tp in active},
-                    timeout=FETCH_SECONDS,
-                    max_records=consumer._max_poll_records,  # noqa: SLF001
-                )
-        except (NoOffsetForPartitionError, OffsetOutOfRangeError) as error:
-            # A partition that was assigned and not sought yet: what Kafka's own offset for it says is not our concern.
-            if any(TP(*tp) in self._chain for tp in _concerned(error)):
-                raise
-            return NOTHING
-        # This thread's listener sets the generation and empties the chain: what no chain knows was fetched from
-        # wherever Kafka's own committed offset stands, before our positions were sought.
-        records = {TP(*tp): batch for tp, batch in found.items() if tp in self._chain}
-        return self._linked(records, consumer)
-
-    def _check_chain(self, assignment: Any) -> None:
-        """Refuse to read on from a place that nobody sought and no record led to."""
-        for tp, (_, went_to) in self._chain.items():
-            if assignment.active and _partition(tp) in assignment.tps:
-                state = assignment.state_value(_partition(tp))
-                if state.has_valid_position and state.position != went_to:
-                    message = f"{tp.topic}[{tp.partition}]: the consumer stands at {state.position}, not at {went_to}"
-                    raise SteppedOver(message)
-
-    def _linked(self, records: Mapping[TP, list[aiokafka.ConsumerRecord]], consumer: Any) -> Fetched:
-        links: dict[TP, int] = {}
-        empty: dict[TP, tuple[int, int]] = {}
-        ends: dict[TP, int] = {}
-        assignment = consumer._subscription.subscription.assignment  # noqa: SLF001
-        for tp, (ended, went_to) in list(self._chain.items()):
-            if not assignment.active or _partition(tp) not in assignment.tps:
-                continue
-            state = assignment.state_value(_partition(tp))
-            if not state.has_valid_position:
-                continue
-            links[tp] = ended
-            batch = records.get(tp)
-            end = batch[-1].offset + 1 if batch else ended
-            if state.position > end and (batch or state.position != went_to):
-                empty[tp] = (end, state.position)
-            self._chain[tp] = (end, state.position)
-            ends[tp] = state.highwater or 0
-        return Fetched(self.app.consumer_generation_id, records, links, empty, ends)
-
-
-def _concerned(error: NoOffsetForPartitionError | OffsetOutOfRangeError) -> Iterable[aiokafka.TopicPartition]:
-    """The partitions that the error is about."""
-    (about,) = error.args
-    return [about] if isinstance(error, NoOffsetForPartitionError) else about
-
-
-def _partition(tp: TP) -> aiokafka.TopicPartition:
-    return aiokafka.TopicPartition(tp.topic, tp.partition)
 
 
 class Consumer(driver.Consumer):
@@ -216,6 +74,7 @@ class Consumer(driver.Consumer):
         self._pipeline = cast("ReadingApp", self.app).pipeline
         self._acknowledged: dict[TP, int] = {}
         self._claimed: dict[TP, Tenure] | None = None
+        self._revocations = 0
         self._claiming = asyncio.Lock()
 
     def _new_consumer_thread(self) -> ConsumerThread:
@@ -227,7 +86,13 @@ class Consumer(driver.Consumer):
         """Claim what is assigned, if that is still to be done, and seek to where Postgres's positions stand."""
         async with self._claiming:
             if self._claimed is None:
-                self._claimed = await self._pipeline.take_over(self.assignment(), self.app.consumer_generation_id)
+                revocations = self._revocations
+                claimed = await self._pipeline.take_over(self.assignment(), self.app.consumer_generation_id)
+                if revocations != self._revocations:
+                    # Revoked while we claimed: the next assignment claims anew.
+                    self._pipeline.give_up()
+                    return {}
+                self._claimed = claimed
             stopped = [tp for tp, tenure in self._claimed.items() if tenure.stopped]
             positions = {tp: tenure.next_offset for tp, tenure in self._claimed.items() if not tenure.stopped}
             await self._thread.seek_chain(positions, stopped)
@@ -237,6 +102,7 @@ class Consumer(driver.Consumer):
         """Take nothing more in, finish what was, and claim anew on the next assignment."""
         self._pipeline.give_up()
         self._claimed = None
+        self._revocations += 1
         await super().on_partitions_revoked(revoked)
 
     async def wait_empty(self) -> None:

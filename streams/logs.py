@@ -10,6 +10,8 @@ from confluent_kafka.admin import AdminClient, TopicDescription
 from schemas.errors import LaurelsError
 from sinks.positions import LogState, Partition
 
+PATIENCE_SECONDS: Final = 3.0
+"""Not every broker knows at once of a topic that was made just now."""
 _PASSING: Final = frozenset(
     {KafkaError.NOT_LEADER_FOR_PARTITION, KafkaError.LEADER_NOT_AVAILABLE, KafkaError._TRANSPORT}  # noqa: SLF001
 )
@@ -61,6 +63,17 @@ class Logs:
         return [(topic, partition.id) for topic, description in found.items() for partition in description.partitions]
 
     def _describe(self, topics: Collection[str]) -> dict[str, TopicDescription]:
+        deadline = time.monotonic() + PATIENCE_SECONDS
+        while True:
+            found, missing = self._ask_for(topics)
+            if not missing:
+                return found
+            if time.monotonic() > deadline:
+                why = "; ".join(f"{name}: {reason}" for name, reason in sorted(missing.items()))
+                raise LaurelsError(f"these topics cannot be read, and a worker creates none: {why}")
+            time.sleep(0.2)
+
+    def _ask_for(self, topics: Collection[str]) -> tuple[dict[str, TopicDescription], dict[str, str]]:
         names = {self._prefix + topic: topic for topic in topics}
         answers = self._admin.describe_topics(TopicCollection(list(names)), request_timeout=self._timeout)
         found: dict[str, TopicDescription] = {}
@@ -70,10 +83,7 @@ class Logs:
                 found[names[name]] = answer.result(self._timeout)
             except (KafkaException, TimeoutError) as error:
                 missing[name] = str(error)
-        if missing:
-            why = "; ".join(f"{name}: {reason}" for name, reason in sorted(missing.items()))
-            raise LaurelsError(f"these topics cannot be read, and a worker creates none: {why}")
-        return found
+        return found, missing
 
     def states(self, partitions: Iterable[Partition]) -> dict[Partition, LogState]:
         """The log of each partition as it is now."""

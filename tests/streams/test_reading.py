@@ -7,6 +7,7 @@ import sys
 from collections.abc import Iterable
 from typing import Any
 
+import pytest
 from confluent_kafka import Consumer, ConsumerGroupTopicPartitions, Producer, TopicPartition
 
 from schemas.events import EVENT_TOPICS, SESSION_ATTENDANCE
@@ -28,8 +29,8 @@ def publish_in_transaction(stage: Stage, events: Iterable[dict[str, Any]], *, co
         producer.abort_transaction(20)
 
 
-def test_only_what_was_committed_counts_and_no_lag_is_left(stage: Stage, real_kafka: str) -> None:
-    del real_kafka
+@pytest.mark.usefixtures("real_kafka")
+def test_only_what_was_committed_counts_and_no_lag_is_left(stage: Stage) -> None:
     kept, dropped = presences([1], range(1, 11)), presences([1], range(100, 110))
     publish_in_transaction(stage, kept[:5], commit=True)
     publish_in_transaction(stage, dropped[:5], commit=False)
@@ -44,6 +45,7 @@ def test_only_what_was_committed_counts_and_no_lag_is_left(stage: Stage, real_ka
     assert stage.positions() == [30], "ten records that count, fifteen that do not, five markers"
 
 
+@pytest.mark.usefixtures("real_kafka")
 def test_kafkas_own_offsets_are_only_a_hint(stage: Stage) -> None:
     events = list(EVENTS)
     stage.publish(events)
@@ -77,6 +79,7 @@ def committed_offset(stage: Stage) -> int:
         consumer.close()
 
 
+@pytest.mark.usefixtures("real_kafka")
 def test_a_topic_made_anew_is_read_from_its_start_by_a_worker_that_runs(stage: Stage) -> None:
     stage.publish(EVENTS)
     worker = stage.worker()
@@ -111,6 +114,7 @@ def test_another_cluster_is_refused_until_the_move_is_said_to_be_meant(stage: St
     assert stage.sessions_recorded() == once_each(EVENTS)
 
 
+@pytest.mark.usefixtures("real_kafka")
 def test_a_hole_stops_its_partition_and_no_other_until_it_is_accepted(stage: Stage) -> None:
     stage.publish(EVENTS[:20])
     worker = stage.worker()
