@@ -66,6 +66,7 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
 
     def _create_worker_consumer(self, _transport: driver.Transport) -> aiokafka.AIOKafkaConsumer:
         conf = self.app.conf
+        configured: Configured = cast("Any", self.app)
         self._assignor = RangePartitionAssignor
         return aiokafka.AIOKafkaConsumer(
             client_id=conf.broker_client_id,
@@ -84,7 +85,7 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
             rebalance_timeout_ms=int(conf.broker_rebalance_timeout * 1000),
             heartbeat_interval_ms=int(conf.broker_heartbeat_interval * 1000),
             metadata_max_age_ms=5_000,
-            **cast("Configured", self.app).consumer_settings,
+            **configured.consumer_settings,
         )
 
     async def seek_chain(self, positions: Mapping[TP, int], stopped: Iterable[TP]) -> None:

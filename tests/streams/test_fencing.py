@@ -46,12 +46,14 @@ class Asleep:
         self.awake = threading.Event()
         self.blocks = 0
 
-    def read(self, _size: int) -> bytes:
+    def read(self, _size: int = -1, /) -> bytes:
         self.blocks += 1
         if self.blocks > 1:
             self.awake.wait()
             return b""
         return b"1\n"
+
+    readline = read
 
 
 def test_a_worker_that_sleeps_in_the_middle_of_a_copy_does_not_keep_its_partitions(stage: Stage) -> None:
