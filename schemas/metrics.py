@@ -34,3 +34,11 @@ METRICS: Final[Mapping[MetricName, str]] = {
     "laurels_outbox_messages": "Messages in the outbox that are still to be relayed.",
     "laurels_recording_held": "1 while recording is held because the outbox is full.",
 }
+
+HttpMetricName = Literal["laurels_http_requests_total", "laurels_http_request_seconds"]
+
+HTTP_METRICS: Final[Mapping[HttpMetricName, str]] = {
+    "laurels_http_requests_total": "Requests that the API has answered, by method, route and status.",
+    "laurels_http_request_seconds": "How long the API took to answer, by method and route.",
+}
+"""What the API measures, as the others are a worker's."""

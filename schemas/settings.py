@@ -141,6 +141,9 @@ class Settings(BaseSettings):
     # HTTP
     http_host: str = "127.0.0.1"
     http_port: Annotated[int, Field(ge=0, le=65_535)] = 8000
+    http_connections: Annotated[int, Field(ge=1, le=256)] = 8
+    http_requests_per_second: Seconds = 100
+    http_burst: Count = 200
     jwt_issuer: str | None = None
     jwt_audience: str | None = None
     jwks_url: AnyHttpUrl | None = None

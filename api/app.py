@@ -1,0 +1,60 @@
+"""The HTTP application: its routes, what surrounds them, and its document."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Final
+
+from fastapi import Depends, FastAPI
+from fastapi.routing import APIRoute
+
+from api.auth import authorise
+from api.middleware import Surroundings
+from api.openapi import document
+from api.problems import add_problem_handlers
+from api.roles import ACCESS
+from api.routes import alerts, dead_letters, events, health, level_commands, operations, transfers, users
+from api.service import Service
+from schemas.settings import Settings
+
+ROUTES: Final = (health, events, transfers, level_commands, users, alerts, dead_letters, operations)
+
+
+def create_app(settings: Settings) -> FastAPI:
+    """Make the application; nothing is connected before it starts."""
+    service = Service(settings)
+
+    @asynccontextmanager
+    async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
+        service.outlet.start()
+        try:
+            yield
+        finally:
+            service.close()
+
+    app = FastAPI(
+        title="Laurels",
+        version=service.version,
+        summary="The exactly-once reward ledger.",
+        lifespan=lifespan,
+        dependencies=[Depends(authorise)],
+        docs_url=None,
+        redoc_url=None,
+        redirect_slashes=False,
+    )
+    app.state.service = service
+    add_problem_handlers(app)
+    app.add_middleware(Surroundings, telemetry=service.telemetry)
+    for routes in ROUTES:
+        routes.add_routes(app)
+    refuse_unlisted(app)
+    app.openapi = lambda: document(app)  # type: ignore[method-assign]  # FastAPI's own way to change it
+    return app
+
+
+def refuse_unlisted(app: FastAPI) -> None:
+    """A route that `ACCESS` does not list is a mistake: nobody has said who may use it."""
+    for route in app.routes:
+        if isinstance(route, APIRoute):
+            for method in route.methods or ():
+                if (method, route.path) not in ACCESS:
+                    raise LookupError(f"{method} {route.path} is not in api.roles.ACCESS")

@@ -1,0 +1,129 @@
+"""Errors as `application/problem+json` with codes that stay the same: a client goes by `code`, a person by `detail`."""
+
+from collections.abc import Mapping
+from http import HTTPStatus
+from typing import Any, Final
+
+import psycopg2
+import structlog
+from fastapi import FastAPI, Request, Response
+from fastapi.exceptions import RequestValidationError
+from msgspec import json
+from starlette.exceptions import HTTPException
+
+from api.pool import Busy
+from schemas.errors import DatabaseUnavailable
+from sinks.database import Verdict, classify
+
+MEDIA_TYPE: Final = "application/problem+json"
+
+log = structlog.get_logger()
+
+
+class Problem(Exception):
+    """What the caller is answered instead of what was asked for. `more` are further members of the document."""
+
+    def __init__(
+        self,
+        status: int,
+        code: str,
+        detail: str,
+        *,
+        headers: Mapping[str, str] | None = None,
+        more: Mapping[str, object] | None = None,
+    ) -> None:
+        super().__init__(detail)
+        self.status = status
+        self.code = code
+        self.headers = dict(headers or {})
+        self.more = dict(more or {})
+
+    def response(self) -> Response:
+        """The document."""
+        document = {
+            "type": f"urn:laurels:problem:{self.code.lower().replace('_', '-')}",
+            "title": HTTPStatus(self.status).phrase,
+            "status": self.status,
+            "code": self.code,
+            "detail": str(self),
+            **self.more,
+        }
+        return Response(json.encode(document), self.status, self.headers, MEDIA_TYPE)
+
+
+def no_such(what: str) -> Problem:
+    """What is answered for a thing that is not there, to someone who may know that."""
+    return Problem(HTTPStatus.NOT_FOUND, "NOT_FOUND", f"there is no {what}")
+
+
+def unavailable(detail: str) -> Problem:
+    """What is answered while something that we depend on cannot serve: trying again later is safe."""
+    return Problem(HTTPStatus.SERVICE_UNAVAILABLE, "UNAVAILABLE", detail, headers={"Retry-After": "2"})
+
+
+def add_problem_handlers(app: FastAPI) -> None:
+    """Whatever goes wrong in `app` is answered as a problem."""
+    app.exception_handler(Problem)(_problem)
+    app.exception_handler(RequestValidationError)(_invalid)
+    app.exception_handler(HTTPException)(_http)
+    app.exception_handler(psycopg2.Error)(_database)
+    app.exception_handler(DatabaseUnavailable)(_unavailable)
+    app.exception_handler(Busy)(_unavailable)
+    app.exception_handler(Exception)(_unforeseen)
+
+
+def _problem(_request: Request, error: Exception) -> Response:
+    assert isinstance(error, Problem)
+    return error.response()
+
+
+def _invalid(_request: Request, error: Exception) -> Response:
+    assert isinstance(error, RequestValidationError)
+    errors = [{"where": ".".join(map(str, one["loc"])), "what": one["msg"]} for one in error.errors()]
+    detail = "; ".join(f"{one['where']}: {one['what']}" for one in errors)
+    return Problem(HTTPStatus.UNPROCESSABLE_ENTITY, "INVALID_REQUEST", detail, more={"errors": errors}).response()
+
+
+def _http(_request: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)
+    status = HTTPStatus(error.status_code)
+    return Problem(status, status.name, error.detail, headers=error.headers).response()
+
+
+def _database(request: Request, error: Exception) -> Response:
+    assert isinstance(error, psycopg2.Error)
+    if classify(error) is Verdict.RETRY:
+        log.warning("the database cannot serve", path=request.url.path, error=str(error))
+        return unavailable("the database cannot serve just now").response()
+    return _unforeseen(request, error)
+
+
+def _unavailable(request: Request, error: Exception) -> Response:
+    log.warning("cannot serve", path=request.url.path, error=str(error))
+    return unavailable("cannot serve just now: try again").response()
+
+
+def _unforeseen(request: Request, error: Exception) -> Response:
+    log.error("a request failed", path=request.url.path, error=f"{type(error).__name__}: {error}", exc_info=error)
+    return Problem(HTTPStatus.INTERNAL_SERVER_ERROR, "INTERNAL", "something unforeseen went wrong").response()
+
+
+def describe(status: int) -> dict[str, Any]:
+    """A problem with `status`, as the OpenAPI document has it."""
+    schema = {"$ref": "#/components/schemas/Problem"}
+    return {"description": HTTPStatus(status).phrase, "content": {MEDIA_TYPE: {"schema": schema}}}
+
+
+SCHEMA: Final[dict[str, Any]] = {
+    "title": "Problem",
+    "type": "object",
+    "description": "What went wrong. `code` is stable; some codes bring further members.",
+    "required": ["type", "title", "status", "code", "detail"],
+    "properties": {
+        "type": {"type": "string", "examples": ["urn:laurels:problem:insufficient-funds"]},
+        "title": {"type": "string", "examples": ["Unprocessable Entity"]},
+        "status": {"type": "integer", "minimum": 400, "maximum": 599, "examples": [422]},
+        "code": {"type": "string", "pattern": "^[A-Z][A-Z0-9_]*$", "examples": ["INSUFFICIENT_FUNDS"]},
+        "detail": {"type": "string"},
+    },
+}

@@ -1,0 +1,74 @@
+"""Whether this process lives, whether it can serve, what it measures, which version it is."""
+
+import asyncio
+from http import HTTPStatus
+from typing import Any
+
+import psycopg2
+from fastapi import FastAPI, Response
+from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+from psycopg2.extensions import cursor as Cursor
+
+from api.models import Check, Readiness, Version
+from api.pool import Busy
+from api.problems import unavailable
+from api.service import Service, Serving
+
+_MIGRATED = "SELECT version_num FROM alembic_version"
+
+
+def add_routes(app: FastAPI) -> None:
+    """Add them."""
+    plain: dict[int | str, dict[str, Any]] = {200: {"content": {"text/plain": {"schema": {"type": "string"}}}}}
+    app.get("/livez", response_class=Response, responses=plain)(livez)
+    app.get("/readyz", responses={503: {"model": Readiness}})(readyz)
+    app.get("/metrics", response_class=Response, responses=plain)(metrics)
+    app.get("/version")(version)
+
+
+async def livez(service: Serving) -> Response:
+    """Whether this process gets on with its work. Asks nobody else, so a restart is what helps if it does not."""
+    if not service.outlet.alive():
+        raise unavailable("publishing hangs")
+    return Response("ok\n", media_type="text/plain")
+
+
+async def readyz(service: Serving, response: Response, *, verbose: str | None = None) -> Readiness:
+    """Whether requests can be served: Postgres and the brokers answer. `?verbose` says what each answers."""
+    checks = await asyncio.gather(_postgres(service), _brokers(service))
+    ready = all(check.ok for check in checks)
+    if not ready:
+        response.status_code = HTTPStatus.SERVICE_UNAVAILABLE
+    return Readiness(ready=ready, checks=None if verbose is None else list(checks))
+
+
+async def metrics(service: Serving) -> Response:
+    """Give the metrics in Prometheus's form."""
+    return Response(generate_latest(service.telemetry.registry), media_type=CONTENT_TYPE_LATEST)
+
+
+async def version(service: Serving) -> Version:
+    """Tell which version serves."""
+    return Version(version=service.version)
+
+
+async def _postgres(service: Service) -> Check:
+    try:
+        revision = await service.read(_fetch_revision)
+    except (psycopg2.Error, Busy) as error:
+        return Check(name="postgres", ok=False, detail=type(error).__name__)
+    return Check(name="postgres", ok=True, detail=f"revision {revision}")
+
+
+async def _brokers(service: Service) -> Check:
+    try:
+        detail = await asyncio.to_thread(service.ask_brokers)
+    except ConnectionError as error:
+        return Check(name="kafka", ok=False, detail=str(error))
+    return Check(name="kafka", ok=True, detail=detail)
+
+
+def _fetch_revision(cursor: Cursor) -> str:
+    cursor.execute(_MIGRATED)
+    ((revision,),) = cursor.fetchall()
+    return str(revision)

@@ -1,0 +1,36 @@
+"""`laurels api`: serves HTTP until SIGTERM."""
+
+import typer
+import uvicorn
+
+from api.app import create_app
+from schemas.logs import configure_logging
+from schemas.settings import load_settings
+
+MOST_CONNECTIONS = 256
+STOP_SECONDS = 20
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+    app.command("api")(api)
+
+
+def api() -> None:
+    """Serve HTTP, until SIGTERM: publishing, transfers, level commands, reads, administration.
+
+    Where: LAURELS_HTTP_HOST and LAURELS_HTTP_PORT. The document is at /openapi.json. Whoever calls needs a token: see
+    `laurels tokens create`. Example: LAURELS_HTTP_PORT=8080 laurels api
+    """
+    settings = load_settings()
+    configure_logging(settings.log_format, settings.log_level)
+    uvicorn.run(
+        create_app(settings),
+        host=settings.http_host,
+        port=settings.http_port,
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        limit_concurrency=MOST_CONNECTIONS,
+        timeout_graceful_shutdown=STOP_SECONDS,
+    )
