@@ -5,6 +5,7 @@ import fcntl
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import closing
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Final
@@ -23,7 +24,9 @@ from ops.supervision import Stopped, Supervisor, deafen, is_ready, listen, parts
 from ops.topics import create_topics
 from schemas.errors import LaurelsError
 from schemas.settings import SERVICES_FILE, Settings, load_settings
+from sinks.database import connector
 from sinks.migration import migrate_to_head
+from sinks.tokens import create_token, list_tokens
 
 FOLDER: Final = SERVICES_FILE.parent
 """Everything that `up` keeps, in the folder that it is started in."""
@@ -46,6 +49,7 @@ class Home:
 
     def start(self) -> None:
         """Start what is not given, prepare it, and start the parts on it."""
+        own_database = self.settings.database is None
         database = self.settings.database or self._start_postgres()
         servers = self.settings.kafka or self._start_broker()
         environ = {"DATABASE_URL": database, "KAFKA_BOOTSTRAP_SERVERS": servers}
@@ -53,6 +57,8 @@ class Home:
         migrate_to_head(self.settings.database_url, lambda line: say(f"  {line}"))
         created = create_topics(self.settings)
         say(f"topics     {len(created)} created" if created else "topics     all there")
+        if own_database:
+            offer_token(database)
         _offer(environ)
         self._start_parts(environ)
 
@@ -85,6 +91,15 @@ class Home:
         for name, address in addresses.items():
             self.supervisor.wait(lambda address=address: is_ready(address), f"{name} was not ready")  # type: ignore[misc]
             say(f"{name:<10} {address} (log: {logs / name}.log)")
+
+
+def offer_token(database_url: str) -> None:
+    """Make the first token of a database that is ours, and say it; the next starts have nothing to say."""
+    with closing(connector(database_url, name="laurels up")()) as connection, connection, connection.cursor() as cursor:
+        if list_tokens(cursor):
+            return
+        _, text = create_token(cursor, name="laurels up", role="admin", expires_at=None, actor="laurels up")
+    say(f"token      {text} (admin; shown this once, `laurels tokens create` makes others)")
 
 
 def say(line: str) -> None:
