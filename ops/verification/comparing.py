@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from ops.oracle import ENTRY_COLUMNS, ENTRY_KEYS, Oracle, ratings
-from ops.oracle.state import Source, User
+from ops.oracle.state import Source, Standing, User
 from ops.verification.adoption import Adoption
 from ops.verification.report import Difference, EventAt, Report
 from ops.verification.snapshot import MICROSECONDS, Snapshot
@@ -170,6 +170,8 @@ class Comparing:
         if source is None:
             return Expected(user_id, key, None)
         if source.row is None:
+            if row[2:] and not source.adopted:
+                self._enter(user, row[5])
             self._learn(source, row)
             return Expected(user_id, key, AS_GIVEN)
         _, placement, participants, specialization, skills, at = source.row
@@ -185,11 +187,21 @@ class Comparing:
         if source is None:
             return Expected(user_id, key, None)
         if source.row is None:
+            if row[2:] and not source.adopted:
+                self._enter(user, row[2])
             return Expected(user_id, key, AS_GIVEN)
         status, specialization, minutes, theory, practice, skills, at = source.row
         status = "withdrawn" if source.withdrawn else status
         values = (specialization, status, source.revision, minutes, theory, practice, _listed(skills), at)
         return Expected(user_id, key, values, source.seq)
+
+    @staticmethod
+    def _enter(user: User | None, specialization: str) -> None:
+        """A source that gave nothing leaves no trace in its grant, but it created the progress and the license."""
+        assert user is not None
+        standing = user.standings.setdefault(specialization, Standing())
+        level = standing.level or standing.license or 1
+        standing.level, standing.license = standing.level or level, standing.license or level
 
     @staticmethod
     def _learn(source: Source, row: tuple[Any, ...]) -> None:

@@ -94,7 +94,8 @@ def test_a_season_is_played_and_proved_and_the_next_start_goes_on_with_the_same_
     assert first["recorded"] > 1_000
     assert first["duplicates"] > 0
     assert first["dead_letters"] > 0
-    _, again = play(folder)
+    code, again = play(folder)
+    assert (code, again["differences"]) == (0, 0)
     assert again["published"] == first["published"]
     assert again["recorded"] == 0
     assert not (folder / ".laurels" / "env").exists()
