@@ -187,7 +187,14 @@ class Refused(Struct, frozen=True, gc=False):
     source_after: Source | None = None
 
 
-Decision = Grant | Duplicate | Stale | Refused
+class Outdated(Struct, frozen=True, gc=False):
+    """The event was to be applied only while its user stood as expected, and stands otherwise: it has no effect."""
+
+    event_key: str
+    detail: str
+
+
+Decision = Grant | Duplicate | Stale | Refused | Outdated
 
 
 class UserState(Struct):

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from schemas.events import Event
 from schemas.rewards import Decision, Refused
@@ -22,12 +22,20 @@ class Coordinates:
     log_id: str
 
 
+class Standing(NamedTuple):
+    """The levels a user has in one specialization, by progress and by license; None for a side that is missing."""
+
+    specialization: str
+    progress: int | None
+    license: int | None
+
+
 @dataclass(frozen=True, slots=True)
 class Delivery:
     """One record as it was read: what it says, and, for a dead letter, what it was.
 
     `coordinates` is None for what never was on a topic (HTTP, CLI); `publication` is then the message by which it gets
-    to its own topic once it is decided.
+    to its own topic once it is decided. With `only_if` it is applied only while its user still stands like that.
     """
 
     parsed: Event | Refused
@@ -38,6 +46,7 @@ class Delivery:
     headers: Sequence[tuple[str, bytes | None]] = ()
     timestamp_ms: int | None = None
     publication: OutboxMessage | None = None
+    only_if: Standing | None = None
 
 
 @dataclass(frozen=True, slots=True)

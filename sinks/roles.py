@@ -51,6 +51,9 @@ RECORDING: Final = {
     "reward_alerts": "INSERT, UPDATE",
     "alert_silences": "INSERT, UPDATE",
     "replay_runs": "INSERT, UPDATE",
+    "sync_plans": "INSERT",
+    "sync_plan_items": "INSERT, UPDATE (outcome, detail, applied_at)",
+    "scheduled_runs": "INSERT, UPDATE",
     "audit_log": "INSERT",
 }
 """What recording takes, by the worker and by the API alike: a command given by HTTP is recorded at once."""

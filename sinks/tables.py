@@ -558,6 +558,50 @@ replay_runs = Table(
     ),
 )
 
+sync_plans = Table(
+    "sync_plans",
+    metadata,
+    Column("id", String(32), nullable=False),
+    Column("source", String(10), nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("created_by", Text, nullable=False),
+    Column("advanced_by", BigInteger),
+    _time("created_at", now=True),
+    PrimaryKeyConstraint("id", name="pk_sync_plans"),
+    CheckConstraint("source IN ('progress', 'license')", name="ck_sync_plans_source"),
+)
+
+sync_plan_items = Table(
+    "sync_plan_items",
+    metadata,
+    Column("plan_id", String(32), nullable=False),
+    Column("user_id", BigInteger, nullable=False),
+    Column("specialization_id", String(50), nullable=False),
+    Column("kinds", ARRAY(Text), nullable=False),
+    Column("progress_level", Integer),
+    Column("license_level", Integer),
+    Column("highest_level", Integer),
+    Column("new_level", Integer, nullable=False),
+    Column("outcome", String(10)),
+    Column("detail", Text),
+    _time("applied_at", nullable=True),
+    PrimaryKeyConstraint("plan_id", "user_id", "specialization_id", name="pk_sync_plan_items"),
+    _references("sync_plan_items", "plan_id", "sync_plans.id"),
+    CheckConstraint("outcome IN ('synced', 'changed', 'refused')", name="ck_sync_plan_items_outcome"),
+    CheckConstraint("(outcome IS NULL) = (applied_at IS NULL)", name="ck_sync_plan_items_applied"),
+)
+
+scheduled_runs = Table(
+    "scheduled_runs",
+    metadata,
+    Column("task", String(100), nullable=False),
+    Column("started_by", Text, nullable=False),
+    Column("outcome", JSONB),
+    _time("started_at", now=True),
+    _time("finished_at", nullable=True),
+    PrimaryKeyConstraint("task", name="pk_scheduled_runs"),
+)
+
 api_tokens = Table(
     "api_tokens",
     metadata,

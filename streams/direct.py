@@ -13,7 +13,7 @@ from schemas.events import EVENT_TOPICS, CreditTransfer, LevelCommand, event_sub
 from schemas.payload import payload_hash
 from schemas.rewards import Decision
 from sinks.audit import AuditEntry
-from sinks.batch import Batch, Delivery
+from sinks.batch import Batch, Delivery, Standing
 from sinks.ledger import Ledger
 from sinks.outbox import OutboxMessage
 
@@ -22,8 +22,8 @@ Command = LevelCommand | CreditTransfer
 _TOPICS = {kind: topic for topic, kind in EVENT_TOPICS.items()}
 
 
-def delivery_at_once(command: Command) -> Delivery:
-    """`command` as the ledger takes what was never on a topic."""
+def delivery_at_once(command: Command, *, only_if: Standing | None = None) -> Delivery:
+    """`command` as the ledger takes what was never on a topic, and, if it says so, only while its user stands so."""
     publication = OutboxMessage(
         topic=_TOPICS[type(command)],
         key=str(event_subject(command)),
@@ -32,7 +32,7 @@ def delivery_at_once(command: Command) -> Delivery:
         time=command.occurred_at,
         value=msgspec.Raw(msgspec.json.encode(command)),
     )
-    return Delivery(command, None, payload_hash(command), publication=publication)
+    return Delivery(command, None, payload_hash(command), publication=publication, only_if=only_if)
 
 
 def apply_at_once(

@@ -13,6 +13,7 @@ from ops.checks.finding import Finding, failed, warning, well
 from schemas.logs import redact
 from schemas.settings import Settings
 from sinks.condition import Role, fetch_bytes, fetch_role, fetch_settings
+from sinks.coupling.enforcement import Mode, fetch_mode
 from sinks.database import connector
 from sinks.migration import current_revision, find_drift, revisions
 
@@ -35,6 +36,7 @@ def check_postgres(settings: Settings) -> Iterator[Finding]:
             role = check_role(fetch_role(cursor))
             yield role
             yield from check_advice(cursor)
+            yield _check_coupling(fetch_mode(cursor))
     finally:
         connection.close()
     if role.state != "failed":  # who may do nothing may not look, either
@@ -114,3 +116,13 @@ def _check_schema(url: str) -> Iterator[Finding]:
             )
         else:
             yield well("schema", "as the migrations made it")
+
+
+def _check_coupling(mode: Mode) -> Finding:
+    match mode:
+        case "observe":
+            return well("coupling", "observed: desyncs raise alerts")
+        case "enforce":
+            return well("coupling", "enforced: no transaction can part progress and license")
+        case "partly":
+            return failed("coupling", "only some of its triggers are on", "laurels coupling enforce, or observe")

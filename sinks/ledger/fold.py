@@ -6,9 +6,9 @@ from typing import assert_never
 
 from schemas.events import TournamentRoster, event_subject
 from schemas.messages import GrantNote
-from schemas.rewards import Decision, Duplicate, Grant, Refused, Stale, UserState
+from schemas.rewards import Decision, Duplicate, Grant, Outdated, Refused, Stale, UserState
 from schemas.ruleset import Ruleset
-from sinks.batch import Delivery, Origin
+from sinks.batch import Delivery, Origin, Standing
 from sinks.ledger.rows import Rows, add_receipt, post_grant
 from sinks.ledger.rules import RewardEvent, Rules
 
@@ -76,6 +76,8 @@ def _fold_event(
     state = states[event_subject(event)]
     base_key = rules.base_key(event)
     decision = rules.decide(state, event, delivery.payload_hash, policy.of(state, base_key))
+    if delivery.only_if is not None:
+        decision = _unless_outdated(decision, state, delivery.only_if)
     folded.decisions.append(decision)
     match decision:
         case Grant():
@@ -110,7 +112,23 @@ def _fold_event(
                     seq=next(seqs),
                     origin=origin,
                 )
-        case Stale():
+        case Stale() | Outdated():
             return
         case _:
             assert_never(decision)
+
+
+def _unless_outdated(decision: Decision, state: UserState, expected: Standing) -> Decision:
+    """`decision`, unless it grants something to a user who no longer stands as expected. The user is locked by now."""
+    if not isinstance(decision, Grant):
+        return decision
+    progress = state.progress.get(expected.specialization)
+    license_ = state.licenses.get(expected.specialization)
+    found = Standing(
+        expected.specialization,
+        None if progress is None else progress.level,
+        None if license_ is None else license_.level,
+    )
+    if found == expected:
+        return decision
+    return Outdated(decision.event_key, f"progress is at {found.progress}, license at {found.license}")

@@ -42,6 +42,9 @@ INSERT INTO reward_alerts (fingerprint, kind, subject, severity, status, labels,
     VALUES ('f', 'INV-R01', 'user 1', 'critical', 'firing', '{}', '{}');
 INSERT INTO replay_runs (id, status, request, requested_by) VALUES ('r', 'planned', '{}', 'me');
 INSERT INTO api_tokens (prefix, secret_hash, name, role, created_by) VALUES ('p', 'x', 'n', 'viewer', 'me');
+INSERT INTO sync_plans (id, source, reason, created_by) VALUES ('s', 'progress', '', 'me');
+INSERT INTO sync_plan_items (plan_id, user_id, specialization_id, kinds, new_level) VALUES ('s', 1, 'PLAYER', '{}', 2);
+INSERT INTO scheduled_runs (task, started_by) VALUES ('sync', 'me');
 DELETE FROM outbox;
 """
 """One of everything, with ids that no counter has reached."""

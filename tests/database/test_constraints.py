@@ -25,6 +25,7 @@ TRANSFER = (
     "occurred_at) "
 )
 LETTER = 'INSERT INTO dead_letters (topic, log_id, partition, "offset", reason, detail, status) '
+SYNC = "INSERT INTO sync_plan_items (plan_id, user_id, specialization_id, kinds, new_level) "
 ALERT = "INSERT INTO reward_alerts (fingerprint, kind, subject, severity, status, labels, annotations) "
 
 UNIQUE = {
@@ -53,6 +54,9 @@ UNIQUE = {
     "pk_replay_runs": "INSERT INTO replay_runs (id, status, request, requested_by) VALUES ('r', 'planned', '{}', 'me')",
     "pk_api_tokens": "INSERT INTO api_tokens (prefix, secret_hash, name, role, created_by) "
     "VALUES ('p', 'y', 'm', 'admin', 'me')",
+    "pk_sync_plans": "INSERT INTO sync_plans (id, source, reason, created_by) VALUES ('s', 'license', '', 'you')",
+    "pk_sync_plan_items": SYNC + "VALUES ('s', 1, 'PLAYER', '{}', 3)",
+    "pk_scheduled_runs": "INSERT INTO scheduled_runs (task, started_by) VALUES ('sync', 'you')",
     "pk_rulesets": "INSERT INTO rulesets (hash, name, content, published_by) SELECT hash, '', '', '' FROM rulesets",
     "users_pkey": "INSERT INTO users (id) VALUES (1)",
     "semesters_pkey": "INSERT INTO semesters (id, code, name) VALUES (10, '', '')",
@@ -86,6 +90,9 @@ UNIQUE = {
 }
 
 CHECKS = {
+    "ck_sync_plans_source": "UPDATE sync_plans SET source = 'both'",
+    "ck_sync_plan_items_outcome": "UPDATE sync_plan_items SET outcome = 'done', applied_at = now()",
+    "ck_sync_plan_items_applied": "UPDATE sync_plan_items SET outcome = 'synced'",
     "ck_semesters_tournament_status": "UPDATE semesters SET tournament_status = 'OVER'",
     "ck_semesters_expected_participants": "UPDATE semesters SET expected_participants = -1",
     "ck_specializations_max_levels": "INSERT INTO specializations VALUES ('NONE', 'None', 0)",
@@ -130,6 +137,7 @@ LEVELS = {
 }
 
 REFERENCES = {
+    "fk_sync_plan_items_plan_id": SYNC + "VALUES ('none', 1, 'PLAYER', '{}', 3)",
     "fk_sessions_semester_id": "UPDATE sessions SET semester_id = 99",
     "fk_specialization_levels_specialization_id": "INSERT INTO specialization_levels VALUES ('NONE', 1, '', 0)",
     "fk_tournament_rankings_tournament_id": "UPDATE tournament_rankings SET tournament_id = 99",
