@@ -55,6 +55,7 @@ RECORDING: Final = {
     "sync_plan_items": "INSERT, UPDATE (outcome, detail, applied_at)",
     "scheduled_runs": "INSERT, UPDATE",
     "audit_log": "INSERT",
+    "ledger_seals": "INSERT",
 }
 """What recording takes, by the worker and by the API alike: a command given by HTTP is recorded at once."""
 
@@ -65,6 +66,15 @@ SERVING: Final = {
 """What the API may do besides."""
 
 SEQUENCES: Final = ("reward_receipts_seq", "partition_epochs")
+
+COUNTERS: Final = (
+    "reward_receipts_seq",
+    "xp_transactions_id_seq",
+    "credit_transactions_id_seq",
+    "skill_rewards_id_seq",
+    "license_progressions_id_seq",
+)
+"""Sequences that sealing reads, to know which ids were handed out."""
 
 _CREATE = """
 DO $$
@@ -93,7 +103,7 @@ def apply_roles(connection: Connection) -> list[str]:
 def revoke_roles(connection: Connection) -> None:
     """Take from the roles whatever they may do with our tables, as far as those exist."""
     tables = [table for table in metadata.tables if _has(connection, table)]
-    sequences = [sequence for sequence in SEQUENCES if _has(connection, sequence)]
+    sequences = [sequence for sequence in {*SEQUENCES, *COUNTERS} if _has(connection, sequence)]
     for role in filter(partial(_exists, connection), ROLES):
         connection.execute(text(f"REVOKE ALL ON SCHEMA {_schema(connection)} FROM {role}"))
         if tables:
@@ -114,6 +124,7 @@ def _grants(connection: Connection, role: str) -> Iterator[str]:
         yield f"GRANT {privileges} ON {table} TO {role}"
     for sequence in SEQUENCES:
         yield f"GRANT USAGE ON SEQUENCE {sequence} TO {role}"
+    yield f"GRANT SELECT ON SEQUENCE {', '.join(COUNTERS)} TO {role}"
 
 
 def _create(connection: Connection, role: str) -> bool:

@@ -361,6 +361,7 @@ reward_receipts = Table(
     CheckConstraint("origin = 'adopted' OR payload_hash IS NOT NULL", name="ck_reward_receipts_payload_hash"),
     CheckConstraint("revision >= 1", name="ck_reward_receipts_revision"),
     Index("ix_reward_receipts_corrections", "corrects", postgresql_where=text("corrects IS NOT NULL")),
+    Index("ix_reward_receipts_seq", "seq", postgresql_using="brin", postgresql_with={"autosummarize": "true"}),
 )
 
 credit_transfers = Table(
@@ -384,6 +385,7 @@ credit_transfers = Table(
         name="ck_credit_transfers_status",
     ),
     Index("ix_credit_transfers_receiver", "receiver_id"),
+    Index("ix_credit_transfers_seq", "receipt_seq", postgresql_using="brin", postgresql_with={"autosummarize": "true"}),
 )
 
 tournament_rosters = Table(
@@ -523,6 +525,36 @@ audit_log = Table(
     Column("detail", JSONB, nullable=False, server_default=text("'{}'::jsonb")),
     _time("recorded_at", now=True),
     PrimaryKeyConstraint("id", name="pk_audit_log"),
+)
+
+ledger_seals = Table(
+    "ledger_seals",
+    metadata,
+    Column("number", BigInteger, nullable=False, autoincrement=False),
+    Column("table_name", String(100), nullable=False),
+    Column("first_id", BigInteger, nullable=False),
+    Column("last_id", BigInteger, nullable=False),
+    Column("row_count", BigInteger, nullable=False),
+    Column("rows_hash", LargeBinary, nullable=False),
+    Column("marks", LargeBinary, nullable=False),
+    Column("previous_hash", LargeBinary, nullable=False),
+    Column("hash", LargeBinary, nullable=False),
+    _time("sealed_at"),
+    PrimaryKeyConstraint("number", name="pk_ledger_seals"),
+    UniqueConstraint("table_name", "last_id", name="uq_ledger_seals_range"),
+    CheckConstraint("first_id <= last_id", name="ck_ledger_seals_range"),
+)
+
+erased_values = Table(
+    "erased_values",
+    metadata,
+    Column("table_name", String(100), nullable=False),
+    Column("column_name", String(100), nullable=False),
+    Column("row_id", BigInteger, nullable=False),
+    Column("value_hash", LargeBinary, nullable=False),
+    Column("user_id", BigInteger, nullable=False),
+    _time("erased_at", now=True),
+    PrimaryKeyConstraint("table_name", "column_name", "row_id", name="pk_erased_values"),
 )
 
 migration_removed_rows = Table(
