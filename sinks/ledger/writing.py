@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 from io import StringIO
+from itertools import chain
 from typing import Any
 
 import msgspec
@@ -117,9 +118,7 @@ def write_rows(cursor: Cursor, rows: Rows, states: States) -> None:
     _write_participations(cursor, rows.participations)
     _write_attendances(cursor, rows.attendances)
     _write_badges(cursor, rows.badges)
-    _write_balances(cursor, rows)
-    _write_progress(cursor, rows, states)
-    _write_licenses(cursor, rows, states)
+    _write_states(cursor, rows, states)
     _write_progressions(cursor, rows, states)
     if rows.remembered:
         cursor.execute(REMEMBER_PAYLOADS, (list(rows.remembered), list(rows.remembered.values())))
@@ -200,15 +199,31 @@ def _write_badges(cursor: Cursor, badges: dict[tuple[int, int, str], BadgeRow]) 
     )
 
 
-def _write_balances(cursor: Cursor, rows: Rows) -> None:
+def _write_states(cursor: Cursor, rows: Rows, states: States) -> None:
+    """Write balances, progress and licenses: what is there by one round trip, then what is new."""
+    made_progress, changed_progress = _progress_rows(rows, states)
+    made_licenses, changed_licenses = _license_rows(rows, states)
+    updates: list[tuple[str, tuple[str, ...]]] = []
     users = sorted(rows.xp_deltas.keys() | rows.credit_deltas.keys())
     if users:
         xp = array(rows.xp_deltas.get(user_id, 0) for user_id in users)
         credits = array(rows.credit_deltas.get(user_id, 0) for user_id in users)
-        cursor.execute(UPDATE_BALANCES, (array(users), xp, credits))
+        updates.append((UPDATE_BALANCES, (array(users), xp, credits)))
+    if changed_progress:
+        updates.append((UPDATE_PROGRESS, tuple(map(array, zip(*changed_progress, strict=True)))))
+    if changed_licenses:
+        updates.append((UPDATE_LICENSES, (_encode_json(changed_licenses).decode(),)))
+    if updates:
+        statements, parameters = zip(*updates, strict=True)
+        cursor.execute(";".join(statements), tuple(chain.from_iterable(parameters)))
+    _copy(cursor, COPY_PROGRESS, made_progress)
+    if made_licenses:
+        cursor.execute(INSERT_LICENSES, (_encode_json(made_licenses).decode(),))
+        states.license_ids.update({(user_id, name): row_id for row_id, user_id, name in cursor.fetchall()})
 
 
-def _write_progress(cursor: Cursor, rows: Rows, states: States) -> None:
+def _progress_rows(rows: Rows, states: States) -> tuple[list[str], list[tuple[int, ...]]]:
+    """New progress as lines of COPY, and changed progress by row id."""
     made: list[str] = []
     changed: list[tuple[int, ...]] = []
     for user_id, specialization in sorted(rows.progress):
@@ -218,12 +233,11 @@ def _write_progress(cursor: Cursor, rows: Rows, states: States) -> None:
             made.append("\t".join(map(str, (user_id, specialization, *values))) + "\n")
         else:
             changed.append((row_id, *values))
-    _copy(cursor, COPY_PROGRESS, made)
-    if changed:
-        cursor.execute(UPDATE_PROGRESS, tuple(map(array, zip(*changed, strict=True))))
+    return made, changed
 
 
-def _write_licenses(cursor: Cursor, rows: Rows, states: States) -> None:
+def _license_rows(rows: Rows, states: States) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    """New licenses, and changed ones by row id."""
     made: list[dict[str, Any]] = []
     changed: list[dict[str, Any]] = []
     for user_id, specialization in sorted(rows.licenses):
@@ -233,11 +247,7 @@ def _write_licenses(cursor: Cursor, rows: Rows, states: States) -> None:
             made.append({"user_id": user_id, "specialization": specialization, **values})
         else:
             changed.append({"id": row_id, **values})
-    if changed:
-        cursor.execute(UPDATE_LICENSES, (_encode_json(changed).decode(),))
-    if made:
-        cursor.execute(INSERT_LICENSES, (_encode_json(made).decode(),))
-        states.license_ids.update({(user_id, name): row_id for row_id, user_id, name in cursor.fetchall()})
+    return made, changed
 
 
 def _license_values(license_: License) -> dict[str, Any]:
