@@ -45,7 +45,11 @@ COMMANDS: Final = (
     Command("sync", "ops.sync", "Find where progress and license disagree, plan repairs and apply them."),
     Command("coupling", "ops.coupling", "Check progress against license, and have the database refuse what parts them."),
     Command("alerts", "ops.alerts", "Look at alerts, silence and acknowledge them."),
+    Command("ledger", "ops.ledger", "Look into the ledger's past, export it, and prove that nobody tampered with it."),
+    Command("erase", "ops.erase", "Erase what is personal about a user."),
     Command("explain", "ops.explain", "Tell how an entry or a user's rewards came about."),
+    Command("replay", "ops.replay", "Read a range of the topics again, and record what is missing."),
+    Command("repair", "ops.repair", "Mend what the ledger says and a table does not."),
     Command("rules", "ops.rules", "Check, compare and publish rulesets."),
     Command("bench", "ops.bench", "Measure throughput and latency."),
 )

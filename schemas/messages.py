@@ -39,7 +39,8 @@ class RecordedEntry(Struct, frozen=True, kw_only=True, tag_field="kind", tag="re
     """An event was recorded: its receipt, whole.
 
     `topic`, `log_id`, `partition` and `offset` are null where no record of a topic was applied (HTTP, CLI), `ruleset`
-    where no ruleset decided.
+    where no ruleset decided. `announce` is false where a replay catches up on the past: what notifies users passes over
+    it, what keeps accounts does not.
     """
 
     event_key: str
@@ -53,6 +54,7 @@ class RecordedEntry(Struct, frozen=True, kw_only=True, tag_field="kind", tag="re
     offset: int | None = None
     occurred_at: Moment
     ruleset: str | None = None
+    announce: bool = True
     grant: GrantNote
 
 

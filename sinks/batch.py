@@ -1,6 +1,6 @@
 """What the pipeline hands to the ledger: deliveries in order, and the stretch of each partition that they cover."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
@@ -36,6 +36,7 @@ class Delivery:
 
     `coordinates` is None for what never was on a topic (HTTP, CLI); `publication` is then the message by which it gets
     to its own topic once it is decided. With `only_if` it is applied only while its user still stands like that.
+    Without `announce` its message on `reward-entries` says that the user is not to be notified.
     """
 
     parsed: Event | Refused
@@ -46,6 +47,7 @@ class Delivery:
     headers: Sequence[tuple[str, bytes | None]] = ()
     timestamp_ms: int | None = None
     publication: OutboxMessage | None = None
+    announce: bool = True
     only_if: Standing | None = None
 
 
@@ -66,16 +68,26 @@ class Claim:
 
 
 @dataclass(frozen=True, slots=True)
+class Checkpoint:
+    """How far a replay has come with this batch: by `topic/partition`, the offset it goes on from."""
+
+    run_id: str
+    next_offsets: Mapping[str, int]
+
+
+@dataclass(frozen=True, slots=True)
 class Batch:
     """Deliveries in the order to apply them, and the claims they come with (none for HTTP, CLI and replay).
 
     `audit` is written in the same transaction, if it decides anything: for what a person or a service asked for.
+    `checkpoint` is written in it too, and refuses the batch when its replay no longer runs.
     """
 
     deliveries: Sequence[Delivery]
     claims: Sequence[Claim] = ()
     origin: Origin = "event"
     audit: AuditEntry | None = None
+    checkpoint: Checkpoint | None = None
 
 
 @dataclass(frozen=True, slots=True)

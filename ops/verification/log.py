@@ -109,19 +109,14 @@ class LogReader:
         if offset >= self._stretches[where].end:
             self._finish(where)
             return
-        kind, timestamp = message.timestamp()
-        self._held[where].append(
-            Record(
-                where[0],
-                where[1],
-                offset,
-                message.key(),
-                message.value(),
-                None if kind == NO_TIMESTAMP else timestamp,
-            )
-        )
+        self._held[where].append(self._record(message, where, offset))
         if offset == self._stretches[where].end - 1:
             self._finish(where)
+
+    def _record(self, message: Message, where: Partition, offset: int) -> Record:
+        kind, timestamp = message.timestamp()
+        at = None if kind == NO_TIMESTAMP else timestamp
+        return Record(where[0], where[1], offset, message.key(), message.value(), at)
 
     def _finish(self, where: Partition) -> None:
         if where in self._open:

@@ -132,7 +132,11 @@ class Ledger:
             self._known.create_missing(connection, batch.deliveries)
             with connection.cursor() as cursor:
                 recorded = record_in_transaction(
-                    cursor, batch, basis, self._identity, expect_duplicates=self._expect_duplicates
+                    cursor,
+                    batch,
+                    basis,
+                    self._identity,
+                    expect_duplicates=self._expect_duplicates or batch.checkpoint is not None,
                 )
         except BaseException:
             self._roll_back()
@@ -197,7 +201,9 @@ def _halves(batch: Batch) -> tuple[Batch, Batch]:
             first.append(replace(claim, next_offset=end))
         if end < claim.next_offset:
             second.append(replace(claim, from_offset=end))
+    # The first half alone is no place to go on from: its deliveries are not the first of every partition.
+    unmoved = batch.checkpoint and replace(batch.checkpoint, next_offsets={})
     return (
-        replace(batch, deliveries=batch.deliveries[:middle], claims=first),
+        replace(batch, deliveries=batch.deliveries[:middle], claims=first, checkpoint=unmoved),
         replace(batch, deliveries=batch.deliveries[middle:], claims=second),
     )

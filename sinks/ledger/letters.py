@@ -22,26 +22,35 @@ INSERT = """
 INSERT INTO dead_letters AS letter (topic, log_id, partition, "offset", reason, detail, user_id, event_key, key, value,
     headers, produced_at, status)
 VALUES %s
-ON CONFLICT ON CONSTRAINT uq_dead_letters_coordinates DO UPDATE
-SET attempts = letter.attempts + 1, updated_at = now()
+ON CONFLICT ON CONSTRAINT uq_dead_letters_coordinates {again}
 RETURNING id, topic, log_id, partition, "offset", attempts = 1
 """
+COUNT_AGAIN = INSERT.format(again="DO UPDATE SET attempts = letter.attempts + 1, updated_at = now()")
+LEAVE_ALONE = INSERT.format(again="DO NOTHING")
 
 MAX_ID: Final = 2**63 - 1
 MAX_TIMESTAMP_MS: Final = 253_402_300_799_999
 """The end of the year 9999; a producer may write any number."""
 
 
-def record_dead_letters(cursor: Cursor, refused: Sequence[tuple[Delivery, Refused]]) -> None:
-    """Keep every refused delivery that came from a topic, whole, and announce it on the topic's dead letters."""
+def record_dead_letters(cursor: Cursor, refused: Sequence[tuple[Delivery, Refused]], *, replayed: bool) -> None:
+    """Keep every refused delivery that came from a topic, whole, and announce it on the topic's dead letters.
+
+    One that is kept already counts another attempt, unless it was merely replayed: then nothing is written.
+    """
     letters: dict[Coordinates, tuple[Delivery, Refused]] = {
         delivery.coordinates: (delivery, refusal) for delivery, refusal in refused if delivery.coordinates is not None
     }
     if not letters:
         return
     now = datetime.now(UTC)
+    statement = LEAVE_ALONE if replayed else COUNT_AGAIN
     inserted = execute_values(
-        cursor, INSERT, [_row(where, *letter) for where, letter in letters.items()], page_size=len(letters), fetch=True
+        cursor,
+        statement,
+        [_row(where, *letter) for where, letter in letters.items()],
+        page_size=len(letters),
+        fetch=True,
     )
     messages = []
     for row_id, topic, log_id, partition, offset, is_new in inserted:
@@ -57,6 +66,9 @@ def record_dead_letters(cursor: Cursor, refused: Sequence[tuple[Delivery, Refuse
         )
         messages.append((_user(delivery) or 0, message))
     write_messages(cursor, messages)
+    if replayed:
+        kept = {Coordinates(topic, partition, offset, log_id) for _, topic, log_id, partition, offset, _ in inserted}
+        letters = {where: letter for where, letter in letters.items() if where in kept}
     _raise_conflicts(cursor, letters)
 
 

@@ -219,6 +219,7 @@ def add_receipt(
         offset=offset,
         occurred_at=event.occurred_at,
         ruleset=source.ruleset,
+        announce=delivery.announce,
         grant=cast("GrantNote", msgspec.Raw(note_json)),  # encoded once for the receipt, embedded as it stands
     )
     message = OutboxMessage(

@@ -23,22 +23,22 @@ ORDER BY id
 ON CONFLICT DO NOTHING
 """
 
-LOCK_USERS = """
-SELECT id, xp_balance, credit_balance FROM users WHERE id = ANY(%s::bigint[]) ORDER BY id FOR NO KEY UPDATE
-"""
+LOCK = " FOR NO KEY UPDATE"
 
-LOCK_PROGRESS = """
+FETCH_USERS = "SELECT id, xp_balance, credit_balance FROM users WHERE id = ANY(%s::bigint[]) ORDER BY id"
+
+FETCH_PROGRESS = """
 SELECT id, student_id, specialization_id, current_level, total_xp, completed_sessions, theory_hours_completed,
        practice_hours_completed, level_adjustment, milestones_paid
 FROM specialization_progress WHERE student_id = ANY(%s::bigint[])
-ORDER BY student_id, specialization_id FOR NO KEY UPDATE
+ORDER BY student_id, specialization_id
 """
 
-LOCK_LICENSES = """
+FETCH_LICENSES = """
 SELECT id, user_id, specialization_type, current_level, max_achieved_level, football_skills::text,
        adopted_skills::text, rated_at, rated_tournament_id
 FROM user_licenses WHERE user_id = ANY(%s::bigint[])
-ORDER BY user_id, specialization_type FOR NO KEY UPDATE
+ORDER BY user_id, specialization_type
 """
 
 FETCH_RECEIPTS = """
@@ -101,22 +101,35 @@ def _quoted(value: str) -> str:
 
 def lock_states(cursor: Cursor, user_ids: Collection[int], *, creating: Collection[int], levels: Levels) -> States:
     """Create the users in `creating` that are missing, then lock and load what is recorded of `user_ids`."""
-    states = States({user_id: UserState(user_id, levels) for user_id in user_ids})
-    ordered = array(sorted(user_ids))
     cursor.execute(CREATE_USERS, (array(sorted(creating)),))
-    cursor.execute(LOCK_USERS, (ordered,))
+    states = States()
+    _load(cursor, states, user_ids, levels, LOCK)
+    return states
+
+
+def read_states(cursor: Cursor, states: States, user_ids: Collection[int], levels: Levels) -> set[int]:
+    """Load what is recorded of `user_ids` into `states` without a lock; those of them that exist."""
+    return _load(cursor, states, user_ids, levels, "")
+
+
+def _load(cursor: Cursor, states: States, user_ids: Collection[int], levels: Levels, lock: str) -> set[int]:
+    states.users.update({user_id: UserState(user_id, levels) for user_id in user_ids})
+    ordered = array(sorted(user_ids))
+    found = set()
+    cursor.execute(FETCH_USERS + lock, (ordered,))
     for user_id, xp, credits in cursor.fetchall():
         user = states.users[user_id]
         user.xp_balance, user.credit_balance = xp, credits
-    cursor.execute(LOCK_PROGRESS, (ordered,))
+        found.add(user_id)
+    cursor.execute(FETCH_PROGRESS + lock, (ordered,))
     for row_id, user_id, specialization, *values in cursor.fetchall():
         states.progress_ids[user_id, specialization] = row_id
         states.users[user_id].progress[specialization] = Progress(*values)
-    cursor.execute(LOCK_LICENSES, (ordered,))
+    cursor.execute(FETCH_LICENSES + lock, (ordered,))
     for row_id, user_id, specialization, *values in cursor.fetchall():
         states.license_ids[user_id, specialization] = row_id
         states.users[user_id].licenses[specialization] = _license(*values)
-    return states
+    return found
 
 
 def _license(

@@ -14,7 +14,7 @@ from schemas.events import (
     TournamentRoster,
     event_subject,
 )
-from schemas.rewards import Decision, Duplicate, Grant, Levels, Refused, Stale, UserState
+from schemas.rewards import Decision, Duplicate, Grant, Levels, Refused, Source, Stale, UserState
 from schemas.ruleset import Ruleset
 from sinks import positions
 from sinks.audit import write_audit
@@ -29,6 +29,7 @@ from sinks.ledger.settled import find_settled
 from sinks.ledger.states import States, Wanted, fetch_sources, load_results, lock_states
 from sinks.ledger.writing import write_rows
 from sinks.outbox import OutboxMessage, write_messages
+from sinks.replay_runs import write_checkpoint
 
 # One sequence for all, without a cache: numbers are taken while the users' locks are held, so that a user's receipts
 # are numbered in the order in which they were decided.
@@ -72,6 +73,9 @@ def record_in_transaction(
     recorded = _count(decisions, rosters)
     if batch.audit is not None and any(map(_is_decided, decisions)):
         write_audit(cursor, batch.audit)
+    if batch.checkpoint is not None:
+        # Last: the run's row is locked for the commit alone, so that a replay's partitions do not wait for each other.
+        write_checkpoint(cursor, batch.checkpoint, recorded)
     return recorded
 
 
@@ -88,7 +92,7 @@ def _record_unsettled(cursor: Cursor, batch: Batch, basis: Decided) -> tuple[Fol
         folded = _fold(cursor, batch, States(), basis, iter(()))
     rosters = record_rosters(cursor, folded.rosters) if folded.rosters else (0, 0, 0)
     if folded.refused:
-        record_dead_letters(cursor, folded.refused)
+        record_dead_letters(cursor, folded.refused, replayed=batch.checkpoint is not None)
     if batch.origin in {"http", "cli"}:
         folded.rows.messages.extend(_publications(batch.deliveries, folded))
     write_messages(cursor, folded.rows.messages)
@@ -102,13 +106,7 @@ def _load(cursor: Cursor, deliveries: Sequence[Delivery], events: Sequence[Rewar
         if isinstance(event, CreditTransfer):
             users.add(event.receiver_id)
     states = lock_states(cursor, users, creating=_creating(users, deliveries, basis), levels=basis.levels)
-    wanted: dict[str, Wanted] = {}
-    for event in events:
-        key = basis.rules.base_key(event)
-        source = _wanted(event)
-        known = wanted.get(key)
-        if known is None or known.revision < source.revision:
-            wanted[key] = source
+    wanted = wanted_sources(events, basis.rules)
     for key, recorded in fetch_sources(cursor, wanted).items():
         states.users[wanted[key].user_id].sources[key] = recorded
     _load_results(cursor, events, states, basis.rules)
@@ -133,6 +131,18 @@ def _creating(users: set[int], deliveries: Sequence[Delivery], basis: Decided) -
         elif isinstance(event, CreditTransfer):
             creating.update((event.sender_id, event.receiver_id))
     return users - (commanded - creating)
+
+
+def wanted_sources(events: Iterable[RewardEvent], rules: Rules) -> dict[str, Wanted]:
+    """The sources that `events` speak of, by the key of their first receipt, each at the highest revision they bring."""
+    wanted: dict[str, Wanted] = {}
+    for event in events:
+        key = rules.base_key(event)
+        source = _wanted(event)
+        known = wanted.get(key)
+        if known is None or known.revision < source.revision:
+            wanted[key] = source
+    return wanted
 
 
 def _wanted(event: RewardEvent) -> Wanted:
@@ -161,11 +171,16 @@ def _load_results(cursor: Cursor, events: Iterable[RewardEvent], states: States,
 
 
 def _fold(cursor: Cursor, batch: Batch, states: States, basis: Decided, seqs: Iterator[int]) -> Folded:
-    pins = {source.ruleset for user in states.users.values() for source in user.sources.values()}
-    pins -= {None, basis.ruleset.hash}
-    pinned = fetch_rulesets(cursor, {pin for pin in pins if pin is not None}) if pins else {}
-    policy = Policy(basis.ruleset, {**pinned, basis.ruleset.hash: basis.ruleset})
+    sources = (source for user in states.users.values() for source in user.sources.values())
+    policy = policy_for(cursor, sources, basis.ruleset)
     return fold(batch.deliveries, states.users, rules=basis.rules, policy=policy, seqs=seqs, origin=batch.origin)
+
+
+def policy_for(cursor: Cursor, sources: Iterable[Source], active: Ruleset) -> Policy:
+    """The active ruleset with those that decided `sources`."""
+    pins = {source.ruleset for source in sources} - {None, active.hash}
+    pinned = fetch_rulesets(cursor, {pin for pin in pins if pin is not None}) if pins else {}
+    return Policy(active, {**pinned, active.hash: active})
 
 
 def _publications(deliveries: Sequence[Delivery], folded: Folded) -> Iterator[tuple[int, OutboxMessage]]:

@@ -1,0 +1,313 @@
+"""The commands of `laurels replay`."""
+
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from datetime import UTC, datetime
+from time import monotonic
+from typing import Annotated, Any
+
+import msgspec
+import psycopg2
+import typer
+from confluent_kafka import KafkaException
+from psycopg2.extensions import cursor as Cursor
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Table
+
+from ops.cli import EXIT_DIFFERENT
+from ops.options import Actor, AsJson, acting
+from ops.replay import runs
+from ops.replay.planning import Plan, make_plan
+from ops.replay.request import Request, check_topics, find_parts, parse_bound, parse_partitions
+from schemas.errors import LaurelsError
+from schemas.settings import Settings, load_settings
+from sinks.database import Timeouts, connector
+from sinks.replay_list import list_replays
+from sinks.replay_runs import ReplayRun, Status, create_run, fetch_planned, is_alive
+
+PATIENT = Timeouts(statement_ms=3_600_000, idle_in_transaction_ms=0)
+"""A plan holds one snapshot open while it reads the topics."""
+
+SHOWN = 40
+"""As many users are printed; `--json` has them all."""
+
+Topics = Annotated[list[str] | None, typer.Option("--topic", help="A topic; may be repeated; else all of them.")]
+From = Annotated[str | None, typer.Option("--from", help="An offset, or a time (UTC); else the log's start.")]
+To = Annotated[str | None, typer.Option("--to", help="An offset, or a time (UTC), exclusive; else the live position.")]
+Partitions = Annotated[str | None, typer.Option("--partitions", help="Such as 0,2,5-7; else all.")]
+Users = Annotated[list[int] | None, typer.Option("--user", min=1, help="Only events of this user; may be repeated.")]
+Rate = Annotated[int | None, typer.Option("--rate", min=1, help="So many events a second at most.")]
+Parallel = Annotated[int, typer.Option("--parallel", min=1, max=64, help="So many partitions at once.")]
+RunId = Annotated[str, typer.Argument(metavar="RUN", help="As `laurels replay status` names it.")]
+
+
+def register(app: typer.Typer) -> None:
+    """Add `replay` to the command line."""
+    replay = typer.Typer(no_args_is_help=True)
+    replay.callback()(_replay)
+    for command in (plan, apply, status, pause, resume, cancel):
+        replay.command()(command)
+    app.add_typer(replay, name="replay")
+
+
+def _replay() -> None:
+    """Read a range of the topics again and record what is missing. What was recorded stays as it is."""
+
+
+def plan(
+    *,
+    topic: Topics = None,
+    start: From = None,
+    end: To = None,
+    partitions: Partitions = None,
+    user: Users = None,
+    as_json: AsJson = False,
+) -> None:
+    """Show what a replay would insert and change, by table and by user, with the hash that `apply` takes.
+
+    Decides on a snapshot without locks, beside running workers. Writes nothing but the plan's own row in replay_runs.
+    Exits with 0, 2 for a wrong use, 3 where it could not look.
+
+    Example: laurels replay plan --topic tournament-results --from 2026-03-01 --user 17
+    """
+    settings = load_settings()
+    with _told():
+        request = _resolve(settings, topic, start, end, partitions, user)
+        made = _plan(settings, request)
+        _keep(settings, request, made)
+    _print_plan(made, as_json=as_json)
+
+
+def apply(
+    *,
+    plan_hash: Annotated[
+        str | None, typer.Option("--plan", help="Only if it still comes to this plan; its range, if no other is given.")
+    ] = None,
+    topic: Topics = None,
+    start: From = None,
+    end: To = None,
+    partitions: Partitions = None,
+    user: Users = None,
+    rate: Rate = None,
+    parallel: Parallel = 2,
+    announce: Annotated[bool, typer.Option("--announce", help="Let users be notified of what is recorded.")] = False,
+    actor: Actor = None,
+    as_json: AsJson = False,
+) -> None:
+    """Replay: record every event of the range that was not recorded, dated when it happened.
+
+    Beside running workers, never past their positions, resumable at every moment. Exits with 0 when done, 1 when the
+    plan has changed or somebody paused it, 3 when it failed, 130 when interrupted: `laurels replay resume` goes on.
+
+    Example: laurels replay apply --plan 3f2a9c0b1d4e5f67 --rate 2000
+    """
+    settings = load_settings()
+    with _told():
+        request = _wanted(settings, plan_hash, topic, start, end, partitions, user)
+        if plan_hash is not None:
+            _refuse_changed(_plan(settings, request), plan_hash)
+        request = msgspec.structs.replace(request, rate=rate, parallel=parallel, announce=announce, plan=plan_hash)
+        run = runs.new_run(request, "running", acting(actor))
+        with _cursor(settings) as cursor:
+            create_run(cursor, run)
+        _run(settings, run, as_json=as_json)
+
+
+def status(
+    *,
+    run_id: Annotated[str | None, typer.Argument(metavar="[RUN]", help="One run; else the latest.")] = None,
+    limit: Annotated[int, typer.Option(min=1, max=1_000, help="So many at most.")] = 20,
+    as_json: AsJson = False,
+) -> None:
+    """List replays with how far they are. One that says it runs while no process does is shown as interrupted.
+
+    Example: laurels replay status
+    """
+    settings = load_settings()
+    with _told(), _cursor(settings) as cursor:
+        if run_id is None:
+            shown = [
+                runs.progress(row, alive=is_alive(cursor, row["id"])) for row in list_replays(cursor, None, limit=limit)
+            ]
+        else:
+            run = runs.find(cursor, run_id)
+            shown = [runs.progress(runs.as_row(run), alive=is_alive(cursor, run_id))]
+    if as_json:
+        typer.echo(msgspec.json.encode({"replays": shown}))
+        return
+    table = Table("run", "status", "events", "of", "recorded", "duplicates", "by", "error")
+    for row in shown:
+        counts = row["counts"]
+        numbers = [
+            str(row["done"]),
+            str(row["events"]),
+            str(counts.get("recorded", 0)),
+            str(counts.get("duplicates", 0)),
+        ]
+        table.add_row(row["id"], row["status"], *numbers, row["requested_by"], row["error"] or "")
+    Console().print(table)
+
+
+def pause(run_id: RunId, *, actor: Actor = None, as_json: AsJson = False) -> None:
+    """Let a running replay stop after its current batch.
+
+    Example: laurels replay pause 5b0c2d9e1f3a
+    """
+    _change(run_id, "paused", ("running",), actor, as_json=as_json)
+
+
+def cancel(run_id: RunId, *, actor: Actor = None, as_json: AsJson = False) -> None:
+    """Give a replay up for good. What it recorded stays.
+
+    Example: laurels replay cancel 5b0c2d9e1f3a
+    """
+    _change(run_id, "cancelled", ("planned", "running", "paused", "failed"), actor, as_json=as_json)
+
+
+def resume(run_id: RunId, *, actor: Actor = None, as_json: AsJson = False) -> None:
+    """Go on with a replay that was paused, interrupted or killed, from its checkpoints. Exits like `apply`.
+
+    Example: laurels replay resume 5b0c2d9e1f3a
+    """
+    settings = load_settings()
+    with _told():
+        with _cursor(settings) as cursor:
+            run = runs.restart(cursor, run_id, acting(actor))
+        _run(settings, run, as_json=as_json)
+
+
+def _resolve(
+    settings: Settings,
+    topics: list[str] | None,
+    start: str | None,
+    end: str | None,
+    partitions: str | None,
+    users: list[int] | None,
+) -> Request:
+    now = datetime.now(UTC)
+    wanted = check_topics(topics or ()), parse_partitions(partitions)
+    bounds = parse_bound(start, "--from", now), parse_bound(end, "--to", now)
+    with _cursor(settings) as cursor:
+        parts = find_parts(cursor, settings, topics=wanted[0], partitions=wanted[1], start=bounds[0], end=bounds[1])
+    return Request(parts=parts, users=tuple(sorted(set(users or ()))))
+
+
+def _wanted(settings: Settings, plan_hash: str | None, *given: Any) -> Request:
+    if plan_hash is None or any(given):
+        return _resolve(settings, *given)
+    with _cursor(settings) as cursor:
+        planned = fetch_planned(cursor, plan_hash)
+    if planned is None:
+        message = f"there is no plan {plan_hash}: make one with `laurels replay plan`, or repeat its range here"
+        raise LaurelsError(message)
+    return msgspec.convert(planned.request, Request)
+
+
+def _plan(settings: Settings, request: Request) -> Plan:
+    began = monotonic()
+    connection = connector(settings.database_url, name="laurels-replay-plan", timeouts=PATIENT)()
+    with closing(connection), _bar() as bar:
+        connection.set_session(isolation_level="REPEATABLE READ", readonly=True)
+        task = bar.add_task("planned", total=request.events)
+        with connection.cursor() as cursor:
+            made = make_plan(cursor, settings, request, lambda: bar.advance(task))
+    made.seconds = round(monotonic() - began, 3)
+    return made
+
+
+def _keep(settings: Settings, request: Request, made: Plan) -> None:
+    """Remember the plan's range, so that `apply --plan` needs nothing else. Whoever may only read does without."""
+    run = runs.new_run(msgspec.structs.replace(request, plan=made.plan), "planned", acting(None))
+    try:
+        with _cursor(settings) as cursor:
+            create_run(cursor, run)
+    except psycopg2.errors.InsufficientPrivilege:
+        Console(stderr=True).print("not permitted to keep the plan: give its range to `apply` as well")
+
+
+def _refuse_changed(now: Plan, expected: str) -> None:
+    if now.plan != expected:
+        typer.echo(
+            f"laurels: the ledger has moved: this is plan {now.plan} now, look at it before it is applied", err=True
+        )
+        raise typer.Exit(EXIT_DIFFERENT)
+
+
+def _run(settings: Settings, run: ReplayRun, *, as_json: bool) -> None:
+    console = Console(stderr=True)
+    console.print(f"replay {run.id}")
+    with _bar() as bar:
+        task = bar.add_task("replayed", total=msgspec.convert(run.request, Request).events)
+        outcome = runs.run(settings, run, lambda done: bar.advance(task, done))
+    if as_json:
+        typer.echo(msgspec.json.encode(outcome))
+    else:
+        counts = ", ".join(f"{number} {name}" for name, number in outcome["counts"].items())
+        rate = outcome["events_per_second"]
+        typer.echo(f"replay {run.id} {outcome['status']}: {counts} in {outcome['seconds']:.1f} s, {rate} events/s")
+    if outcome["status"] != "done":
+        raise typer.Exit(EXIT_DIFFERENT)
+
+
+def _change(run_id: str, to: Status, only_from: tuple[Status, ...], actor: str | None, *, as_json: bool) -> None:
+    with _told(), _cursor(load_settings()) as cursor:
+        runs.change(cursor, run_id, to, only_from, acting(actor))
+    typer.echo(msgspec.json.encode({"run": run_id, "status": to}) if as_json else f"replay {run_id} {to}")
+
+
+def _bar() -> Progress:
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        runs.SpeedColumn(),
+        TimeRemainingColumn(),
+    )
+    return Progress(*columns, console=Console(stderr=True), transient=True)
+
+
+def _print_plan(made: Plan, *, as_json: bool) -> None:
+    if as_json:
+        typer.echo(msgspec.json.encode(made))
+        return
+    console = Console()
+    tables = Table("table", "inserted", "changed")
+    for name in made.changes:
+        tables.add_row(name, str(made.inserted.get(name, 0)), str(made.changed.get(name, 0)))
+    console.print(tables)
+    users = Table("user", "events", "XP", "credits", "skill points", "badges", "levels")
+    for user in made.users[:SHOWN]:
+        badges = [*user.badges, *(f"-{badge}" for badge in user.revoked)]
+        levels = [f"{name} {before}->{after}" for name, before, after in user.levels]
+        numbers = (user.events, f"{user.xp:+d}", f"{user.credits:+d}", user.skill_points)
+        users.add_row(str(user.user_id), *map(str, numbers), " ".join(badges), " ".join(levels))
+    if made.users:
+        console.print(users)
+    if len(made.users) > SHOWN:
+        console.print(f"and {len(made.users) - SHOWN} more users: see --json")
+    rows = sum(made.changes.values())
+    console.print(f"plan {made.plan}: {made.events} events, {rows} rows, {len(made.users)} users, {made.seconds:.1f} s")
+
+
+@contextmanager
+def _told() -> Iterator[None]:
+    """What the services refuse, as one line."""
+    try:
+        yield
+    except psycopg2.OperationalError as error:
+        message = f"Postgres cannot be reached: {error}"
+        raise LaurelsError(message) from error
+    except psycopg2.Error as error:
+        message = f"Postgres refuses: {error}"
+        raise LaurelsError(message) from error
+    except KafkaException as error:
+        message = f"Kafka does not answer: {error}"
+        raise LaurelsError(message) from error
+
+
+@contextmanager
+def _cursor(settings: Settings) -> Iterator[Cursor]:
+    connection = connector(settings.database_url, name="laurels-replay")()
+    with closing(connection), connection, connection.cursor() as cursor:
+        yield cursor

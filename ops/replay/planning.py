@@ -1,0 +1,226 @@
+"""What a replay would insert and change, decided on a snapshot: nothing is locked, and nothing of the ledger written."""
+
+import hashlib
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+import msgspec
+from msgspec import Struct, field
+from psycopg2.extensions import cursor as Cursor
+
+from ops.replay.reading import Deliveries, RangeReader, in_order
+from ops.replay.request import Request
+from schemas.events import (
+    CreditTransfer,
+    SessionAttendance,
+    TournamentResult,
+    TournamentRoster,
+    event_subject,
+)
+from schemas.rewards import Grant, Refused
+from schemas.settings import Settings
+from sinks.batch import Delivery
+from sinks.ledger.fold import Folded
+from sinks.ledger.foresight import Foresight
+from sinks.ledger.rulesets import fetch_active_ruleset, fetch_levels
+from sinks.ledger.transaction import Decided
+from streams import rules
+
+AT_ONCE = 2_000
+
+APPENDED = ("reward_receipts", "xp_transactions", "credit_transactions", "skill_rewards", "credit_transfers")
+
+LETTERS = """
+SELECT count(*) FROM dead_letters
+ WHERE log_id = %s AND topic = %s AND partition = %s AND "offset" = %s
+"""
+ROSTER = 'SELECT finalized_at, "offset", participants, user_ids FROM tournament_rosters WHERE tournament_id = %s'
+BADGE = "SELECT count(*) FROM tournament_badges WHERE user_id = %s AND semester_id = %s AND badge_type = %s"
+EXISTING = {
+    "semesters": "SELECT id FROM semesters WHERE id = ANY(%s)",
+    "sessions": "SELECT id FROM sessions WHERE id = ANY(%s)",
+}
+
+_encode_sorted = msgspec.json.Encoder(order="sorted").encode
+
+
+class UserChange(Struct):
+    """What one user would get."""
+
+    user_id: int
+    events: int = 0
+    xp: int = 0
+    credits: int = 0
+    skill_points: int = 0
+    badges: list[str] = field(default_factory=list)
+    revoked: list[str] = field(default_factory=list)
+    levels: list[tuple[str, int, int]] = field(default_factory=list)
+
+
+class Plan(Struct, kw_only=True):
+    """A plan as it is shown. `changes` are rows by table: those to be inserted and those to be changed."""
+
+    plan: str
+    events: int
+    changes: dict[str, int]
+    inserted: dict[str, int]
+    changed: dict[str, int]
+    users: list[UserChange]
+    seconds: float = 0.0
+
+
+def make_plan(cursor: Cursor, settings: Settings, request: Request, seen: Callable[[], None]) -> Plan:
+    """Foresee the replay of `request`; `seen` is called for every record. `cursor` is in a read-only snapshot."""
+    levels = fetch_levels(cursor)
+    basis = Decided(rules, levels, fetch_active_ruleset(cursor))
+    deliveries = Deliveries(request, levels.keys())
+    planning = Planning(cursor, basis)
+    reader = RangeReader(settings, request.parts)
+    try:
+        batch: list[Delivery] = []
+        for record, headers in in_order(reader, request.parts):
+            seen()
+            delivery = deliveries.make(record, headers)
+            if delivery is not None:
+                batch.append(delivery)
+            if len(batch) == AT_ONCE:
+                planning.take(batch)
+                batch = []
+        planning.take(batch)
+    finally:
+        reader.close()
+    return planning.plan()
+
+
+class Planning:
+    """Gathers what batches come to."""
+
+    def __init__(self, cursor: Cursor, basis: Decided) -> None:
+        self._cursor = cursor
+        self._foresight = Foresight(cursor, basis)
+        self._inserted: dict[str, set[Any]] = defaultdict(set)
+        self._changed: dict[str, set[Any]] = defaultdict(set)
+        self._appended = Counter[str]()
+        self._users: dict[int, UserChange] = {}
+        self._rosters: dict[int, Any] = {}
+        self._digest = hashlib.sha256()
+        self._events = 0
+
+    def take(self, deliveries: Sequence[Delivery]) -> None:
+        """Take the next deliveries in."""
+        self._events += len(deliveries)
+        unsettled, folded = self._foresight.take(deliveries)
+        for table in APPENDED:
+            self._appended[table] += len(folded.rows.copies[table])
+        self._appended["license_progressions"] += len(folded.rows.progressions)
+        self._changed["reward_receipts"].update(folded.rows.remembered)
+        self._note_sources(unsettled, folded)
+        self._note_states(folded)
+        for delivery, decision in zip(unsettled, folded.decisions, strict=True):
+            if isinstance(decision, Grant):
+                self._note_grant(delivery, decision)
+        self._note_letters(folded.refused)
+        for delivery, roster in sorted(folded.rosters, key=lambda pair: pair[1].tournament_id):
+            self._note_roster(delivery, roster)
+
+    def plan(self) -> Plan:
+        """All that was taken in, as a plan."""
+        inserted = Counter({table: len(rows) for table, rows in self._inserted.items()}) + self._appended
+        changed = Counter({table: len(rows - self._inserted[table]) for table, rows in [*self._changed.items()]})
+        changes = inserted + changed
+        return Plan(
+            plan=self._digest.hexdigest()[:16],
+            events=self._events,
+            changes=dict(sorted(changes.items())),
+            inserted=dict(sorted((+inserted).items())),
+            changed=dict(sorted((+changed).items())),
+            users=[change for _, change in sorted(self._users.items())],
+        )
+
+    def _note_sources(self, unsettled: Sequence[Delivery], folded: Folded) -> None:
+        met: dict[str, set[int]] = defaultdict(set)
+        for delivery in unsettled:
+            event = delivery.parsed
+            if isinstance(event, TournamentResult | TournamentRoster):
+                met["semesters"].add(event.tournament_id)
+            elif isinstance(event, SessionAttendance):
+                met["sessions"].add(event.session_id)
+        for table, ids in met.items():
+            self._cursor.execute(EXISTING[table], (list(ids),))
+            self._inserted[table] |= ids - {id_ for (id_,) in self._cursor.fetchall()}
+        for table, kept in (
+            ("tournament_participations", folded.rows.participations),
+            ("session_attendances", folded.rows.attendances),
+        ):
+            for key, row in kept.items():
+                (self._inserted if row.is_new else self._changed)[table].add(key)
+        for badge in folded.rows.badges:
+            self._cursor.execute(BADGE, badge)
+            (self._changed if self._cursor.fetchall()[0][0] else self._inserted)["tournament_badges"].add(badge)
+
+    def _note_states(self, folded: Folded) -> None:
+        states = self._foresight.states
+        for table, keys, ids in (
+            ("specialization_progress", folded.rows.progress, states.progress_ids),
+            ("user_licenses", folded.rows.licenses, states.license_ids),
+        ):
+            for key in keys:
+                (self._changed if key in ids else self._inserted)[table].add(key)
+        moved = {user_id for deltas in (folded.rows.xp_deltas, folded.rows.credit_deltas) for user_id in deltas}
+        self._changed["users"] |= moved
+
+    def _note_grant(self, delivery: Delivery, grant: Grant) -> None:
+        event = delivery.parsed
+        assert not isinstance(event, Refused)
+        user_id = event_subject(event)
+        concerned = {user_id, event.receiver_id} if isinstance(event, CreditTransfer) else {user_id}
+        self._inserted["users"] |= concerned - self._foresight.users
+        change = self._change(user_id)
+        change.events += 1
+        change.xp += sum(entry.amount for entry in grant.xp)
+        change.skill_points += sum(entry.points for entry in grant.skills)
+        change.badges += [grant.badge] if grant.badge else []
+        change.revoked += grant.revoked_badges
+        change.levels += [(each.specialization, each.from_level, each.to_level) for each in grant.level_changes]
+        for entry in grant.credits:
+            self._change(entry.user_id).credits += entry.amount
+        entries = (grant.xp, grant.credits, grant.skills, grant.badge, grant.revoked_badges, grant.level_changes)
+        self._hash(grant.event_key, delivery.payload_hash.hex(), entries)
+
+    def _change(self, user_id: int) -> UserChange:
+        return self._users.setdefault(user_id, UserChange(user_id))
+
+    def _note_letters(self, refused: Iterable[tuple[Delivery, Refused]]) -> None:
+        for delivery, refusal in refused:
+            where = delivery.coordinates
+            assert where is not None
+            key = where.log_id, where.topic, where.partition, where.offset
+            self._cursor.execute(LETTERS, key)
+            if not self._cursor.fetchall()[0][0]:
+                self._inserted["dead_letters"].add(key)
+                self._hash("dead letter", key, refusal.reason)
+
+    def _note_roster(self, delivery: Delivery, roster: TournamentRoster) -> None:
+        id_ = roster.tournament_id
+        assert delivery.coordinates is not None
+        if id_ not in self._rosters:
+            self._cursor.execute(ROSTER, (id_,))
+            found = self._cursor.fetchone()
+            self._rosters[id_] = found and (*found[:3], found[3] and tuple(found[3]))
+            if found is None:
+                self._inserted["tournament_rosters"].add(id_)
+        known = self._rosters[id_]
+        said = roster.participants, roster.user_ids, roster.finalized_at
+        offset = delivery.coordinates.offset
+        if known is not None:
+            at, known_offset, participants, user_ids = known
+            if (roster.finalized_at, offset) <= (at, known_offset) or said == (participants, user_ids, at):
+                return
+        self._rosters[id_] = (roster.finalized_at, offset, roster.participants, roster.user_ids)
+        self._changed["tournament_rosters"].add(id_)
+        self._changed["semesters"].add(id_)
+        self._hash("roster", id_, said)
+
+    def _hash(self, *what: object) -> None:
+        self._digest.update(_encode_sorted(what) + b"\n")

@@ -1,0 +1,101 @@
+"""`laurels replay` on a real broker and a real database."""
+
+import pytest
+
+from schemas.events import TOURNAMENT_RESULTS
+from tests.oracle.academy_log import Academy, result
+from tests.oracle.test_verify import Broker
+from tests.replay.rows import EVENTS, SKILLS, Laurels, everything, query, restore_empty
+
+
+def test_a_replay_of_what_was_applied_changes_no_row(academy: Academy, laurels: Laurels) -> None:
+    before = everything(academy.url)
+    planned = laurels("replay", "plan")
+    assert (planned["events"], planned["changes"], planned["users"]) == (EVENTS, {}, [])
+    applied = laurels("replay", "apply", "--plan", planned["plan"])
+    assert applied["counts"] == {"recorded": 0, "duplicates": 27, "stale": 2, "dead_letters": 2}
+    assert everything(academy.url) == before
+
+
+def test_users_restored_from_an_older_backup_get_back_what_the_plan_says(academy: Academy, laurels: Laurels) -> None:
+    balances = query(academy.url, "SELECT id, xp_balance, credit_balance FROM users ORDER BY id")
+    # Users 1 and 2 together: they hold the two ends of a transfer.
+    restore_empty(academy, [1, 2])
+    before = everything(academy.url)
+    planned = laurels("replay", "plan")
+    assert everything(academy.url) == before
+    assert [user["user_id"] for user in planned["users"]] == [1, 2]
+    assert planned["inserted"]["reward_receipts"] == 19
+    applied = laurels("replay", "apply", "--plan", planned["plan"])
+    assert applied["counts"]["recorded"] == 19
+    after = everything(academy.url)
+    grown = {table: len(after[table]) - len(before[table]) for table in planned["inserted"]}
+    assert grown == planned["inserted"]
+    assert query(academy.url, "SELECT id, xp_balance, credit_balance FROM users ORDER BY id") == balances
+    assert laurels("verify")["differences"] == []
+    assert laurels("replay", "plan")["changes"] == {}
+
+
+def test_a_plan_that_the_ledger_has_moved_away_from_is_refused(academy: Academy, laurels: Laurels) -> None:
+    restore_empty(academy, [3, 4])
+    planned = laurels("replay", "plan", "--user", "3", "--user", "4")
+    laurels("replay", "apply", "--user", "4")
+    told = laurels("replay", "apply", "--plan", planned["plan"], exits=1)
+    assert "the ledger has moved" in told
+    assert query(academy.url, "SELECT count(*) FROM reward_receipts WHERE user_id = 3") == [(0,)]
+
+
+def test_events_never_seen_are_dated_when_they_happened_and_notify_nobody(
+    academy: Academy, broker: Broker, laurels: Laurels
+) -> None:
+    old = result(5, 9, 1, skills=SKILLS, occurred_at="2025-12-01T10:00:00Z")
+    academy.start_over()
+    academy.publish(TOURNAMENT_RESULTS, old)
+    broker.publish(academy)
+    academy.tamper(f"UPDATE partition_positions SET next_offset = next_offset + 1 WHERE topic = '{TOURNAMENT_RESULTS}'")
+    assert "tournament_9_result_5" in str(laurels("verify", exits=1)["differences"])
+    laurels("replay", "apply", "--topic", TOURNAMENT_RESULTS)
+    receipt = query(
+        academy.url,
+        "SELECT origin, occurred_at::date::text, log_id IS NOT NULL FROM reward_receipts "
+        "WHERE event_key = 'tournament_9_result_5'",
+    )
+    assert receipt == [("replay", "2025-12-01", True)]
+    assert laurels("verify")["differences"] == []
+    announced = query(
+        academy.url,
+        "SELECT m->'value'->>'announce' FROM outbox, jsonb_array_elements(messages::jsonb) m "
+        "WHERE m->'value'->>'event_key' = 'tournament_9_result_5'",
+    )
+    assert announced == [("false",)]
+
+
+def test_a_replay_never_reads_beyond_the_live_position(academy: Academy, broker: Broker, laurels: Laurels) -> None:
+    academy.start_over()
+    academy.publish(TOURNAMENT_RESULTS, result(99, 12, 1))
+    broker.publish(academy)
+    assert laurels("replay", "apply")["events"] == EVENTS
+    assert query(academy.url, "SELECT count(*) FROM users WHERE id = 99") == [(0,)]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "exits", "told"),
+    [
+        (("--topic", "nothing"), 2, "nothing is not one of"),
+        (("--from", "2999-01-01"), 2, "in the future"),
+        (("--from", "soon"), 2, "neither an offset nor a time"),
+        (("--partitions", "x"), 2, "not a list of partitions"),
+        (("--from", "5", "--to", "5"), 3, "range is empty"),
+        (("--partitions", "9"), 3, "nothing can be replayed"),
+    ],
+)
+def test_wrong_input_is_told(
+    academy: Academy, laurels: Laurels, arguments: tuple[str, ...], exits: int, told: str
+) -> None:
+    assert told in " ".join(laurels("replay", "plan", *arguments, exits=exits).replace("│", " ").split())
+
+
+def test_a_broker_that_is_away_is_told(academy: Academy, laurels: Laurels, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("ops.replay.request.ANSWER_SECONDS", 0.5)
+    monkeypatch.setenv("KAFKA_BOOTSTRAP_SERVERS", "127.0.0.1:1")
+    laurels("replay", "plan", exits=3)
