@@ -8,20 +8,24 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import dataclass, field
-from typing import Final, Literal, assert_never
+from typing import Any, Final, Literal, assert_never
 
 from schemas.events import LevelCommand
 from schemas.rewards import Decision, Duplicate, Grant, Outdated, Refused, Stale
 from sinks.audit import AuditEntry
 from sinks.batch import Batch, Delivery, Standing
+from sinks.coupling.desyncs import has_desyncs
 from sinks.coupling.plans import Item, Outcome, Plan, Scope, Side, fetch_items, fetch_plan, make_plan, settle_items
 from sinks.database import Connect
 from sinks.ledger import Ledger
 from streams.direct import delivery_at_once
+from streams.schedule import Task
 
 CHUNK: Final = 500
 """Repairs in one transaction: more would keep workers waiting for their users."""
 REASON_CHARACTERS: Final = 500
+SCHEDULE: Final = "schedule"
+"""Who it is that does what is scheduled."""
 
 Progressed = Callable[[int], None]
 Origin = Literal["http", "cli"]
@@ -70,6 +74,21 @@ def apply_plan(
             left.extend(item for item in applied if item.outcome != "synced")
             progressed(len(applied))
     return Applied(plan, dict(counts), left)
+
+
+def sync_task(connect: Connect, open_ledger: Callable[[], Ledger], *, every_seconds: float) -> Task:
+    """Mends every desync there is, progress winning, now and then."""
+
+    def run() -> dict[str, Any]:
+        with closing(connect()) as connection, connection, connection.cursor() as cursor:
+            if not has_desyncs(cursor):
+                return {}
+            plan = make_plan(cursor, Scope(), "progress", actor=SCHEDULE, reason="scheduled")
+        with closing(open_ledger()) as ledger:
+            applied = apply_plan(connect, ledger, plan.id, actor=SCHEDULE, origin="cli")
+        return {"plan": plan.id, **applied.counts}
+
+    return Task("sync", every_seconds, run)
 
 
 def _chunks(connect: Connect, plan_id: str) -> Iterator[list[Item]]:

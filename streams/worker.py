@@ -31,6 +31,8 @@ from streams.claims import Claims
 from streams.logs import Logs
 from streams.monitor import Monitor
 from streams.relay import Relay
+from streams.schedule import Schedule, Task
+from streams.sync import sync_task
 from streams.telemetry import Telemetry
 from streams.term import ENDS_WELL, Term, Workplace
 
@@ -58,6 +60,7 @@ class Worker:
             if relay
             else None
         )
+        self._schedule = Schedule(self._connector("schedule"), self._tasks(), owner=self._identity.owner)
         self._stop = asyncio.Event()
 
     async def run(self) -> None:
@@ -69,6 +72,7 @@ class Worker:
         self._monitor.start()
         if self._relay is not None:
             self._relay.start()
+        self._schedule.start()
         beating = asyncio.create_task(self._beat(), name="beat")
         log.info("worker starts", owner=self._identity.owner, group=self._identity.group)
         try:
@@ -116,6 +120,13 @@ class Worker:
             log_ids=await asyncio.to_thread(self._logs.identify, list(EVENT_TOPICS)),
         )
 
+    def _tasks(self) -> list[Task]:
+        settings = self._settings
+        if not settings.sync_scheduled:
+            return []
+        every_seconds = settings.sync_interval_hours * 3600
+        return [sync_task(self._connector("sync"), self._open_ledger, every_seconds=every_seconds)]
+
     def _open_ledger(self) -> Ledger:
         settings = self._settings
         retry = RetryPolicy(
@@ -156,6 +167,7 @@ class Worker:
     def _leave(self) -> None:
         if self._relay is not None:
             self._relay.stop(timeout_seconds=1.0)
+        self._schedule.stop(timeout_seconds=1.0)
         self._monitor.stop()
         try:
             self._claims.release()

@@ -1,0 +1,44 @@
+"""When scheduled work last ran, and the lock by which exactly one process at a time does it."""
+
+from typing import Any, Final
+
+import msgspec
+from psycopg2.extensions import cursor as Cursor
+
+FAILED_AGAIN_SECONDS: Final = 60.0
+"""What failed, or was killed in the middle, is tried again so soon, if its own turn does not come before."""
+
+# Held by the session: whoever dies gives it back.
+_LOCK: Final = "SELECT pg_try_advisory_lock(hashtextextended('laurels task ' || %s, 0))"
+_UNLOCK: Final = "SELECT pg_advisory_unlock(hashtextextended('laurels task ' || %s, 0))"
+
+_BEGIN: Final = """
+INSERT INTO scheduled_runs AS run (task, started_by) VALUES (%(task)s, %(owner)s)
+ON CONFLICT ON CONSTRAINT pk_scheduled_runs DO UPDATE
+SET started_by = EXCLUDED.started_by, started_at = now(), finished_at = NULL, outcome = NULL
+WHERE run.started_at <= now() - make_interval(secs =>
+    CASE WHEN run.finished_at IS NULL OR run.outcome ? 'error' THEN least(%(every)s, %(again)s) ELSE %(every)s END)
+"""
+
+_FINISH: Final = "UPDATE scheduled_runs SET finished_at = now(), outcome = %s::jsonb WHERE task = %s"
+
+
+def begin_run(cursor: Cursor, task: str, *, every_seconds: float, owner: str) -> bool:
+    """Take the task's lock and note that it begins, if it is its time and nobody is at it.
+
+    The lock stays with the session until `end_run`.
+    """
+    cursor.execute(_LOCK, (task,))
+    if cursor.fetchone() != (True,):
+        return False
+    cursor.execute(_BEGIN, {"task": task, "owner": owner, "every": every_seconds, "again": FAILED_AGAIN_SECONDS})
+    if cursor.rowcount:
+        return True
+    cursor.execute(_UNLOCK, (task,))
+    return False
+
+
+def end_run(cursor: Cursor, task: str, outcome: dict[str, Any]) -> None:
+    """Note what came of the task's run, and give its lock back."""
+    cursor.execute(_FINISH, (msgspec.json.encode(outcome).decode().replace("\\u0000", ""), task))
+    cursor.execute(_UNLOCK, (task,))
