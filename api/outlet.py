@@ -74,6 +74,8 @@ class Outlet:
         publisher: Publisher | None = None
         while True:
             orders, ended = self._gather()
+            if not orders:
+                return
             self._busy_since = time.monotonic()
             try:
                 publisher = publisher or self._open_publisher()

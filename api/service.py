@@ -43,7 +43,7 @@ class Service:
         self.ledgers = Pool(self._open_ledger, (settings.http_connections + 1) // 2, "ledger")
         self.outlet = Outlet(self._open_publisher)
         self.gate = Gate(settings, self.sessions)
-        self._admin = AdminClient(settings.librdkafka())
+        self._admin: AdminClient | None = None
         self._specializations: tuple[float, frozenset[str]] | None = None
 
     def close(self) -> None:
@@ -69,6 +69,8 @@ class Service:
 
     def ask_brokers(self) -> str:
         """What the brokers say of themselves; raises where they say nothing. Blocks."""
+        if self._admin is None:
+            self._admin = AdminClient(self.settings.librdkafka())
         try:
             found = self._admin.list_topics(timeout=ASK_SECONDS)
         except KafkaException as error:
