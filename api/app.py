@@ -12,11 +12,11 @@ from api.middleware import Surroundings
 from api.openapi import document
 from api.problems import add_problem_handlers
 from api.roles import ACCESS
-from api.routes import alerts, dead_letters, events, health, level_commands, operations, transfers, users
+from api.routes import admin_sync, alerts, dead_letters, events, health, level_commands, operations, transfers, users
 from api.service import Service
 from schemas.settings import Settings
 
-ROUTES: Final = (health, events, transfers, level_commands, users, alerts, dead_letters, operations)
+ROUTES: Final = (health, events, transfers, level_commands, users, alerts, dead_letters, operations, admin_sync)
 
 
 def create_app(settings: Settings) -> FastAPI:

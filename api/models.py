@@ -279,3 +279,78 @@ class Positions(Model):
 
     positions: list[Position]
     lag: int
+
+
+DesyncKind = Literal[
+    "level_mismatch",
+    "progress_without_license",
+    "license_without_progress",
+    "level_above_maximum",
+    "highest_below_current",
+]
+
+
+class DesyncIssue(Model):
+    """A user whose progress and license in a specialization are not as they should be; a missing side is null."""
+
+    user_id: Annotated[int, Field(examples=[5])]
+    specialization: Annotated[str, Field(examples=["COACH"])]
+    progress_level: int | None
+    license_level: int | None
+    highest_level: int | None
+    max_level: int
+    kinds: list[DesyncKind]
+
+
+class DesyncIssues(Model):
+    """A page of desyncs; `counts` are all there are, by kind; `next` is the `after` of the page that follows."""
+
+    counts: dict[DesyncKind, int]
+    issues: list[DesyncIssue]
+    next: str | None
+
+
+class SyncItem(Model):
+    """One repair: how it was found, the level both sides get, and what came of it."""
+
+    user_id: int
+    specialization: str
+    kinds: list[DesyncKind]
+    progress_level: int | None
+    license_level: int | None
+    highest_level: int | None
+    new_level: int
+    outcome: Literal["pending", "synced", "changed", "refused"]
+    detail: str | None
+    applied_at: datetime | None
+
+
+class Pair(Model):
+    """Progress and license in one specialization, compared."""
+
+    specialization: str
+    consistent: bool
+    progress_level: int | None
+    license_level: int | None
+    difference: int | None
+    message: str
+    recommended_action: str
+
+
+class UserSynced(Model):
+    """What was found apart and mended, and how the user stands afterwards."""
+
+    user_id: int
+    items: list[SyncItem]
+    after: list[Pair]
+
+
+class PlanApplied(Model):
+    """A plan and what came of it; the first 1,000 of its items."""
+
+    plan_id: Annotated[str, Field(examples=["0f3a2b1c4d5e6f70"])]
+    dry_run: bool
+    source: Literal["progress", "license"]
+    counts: dict[Literal["pending", "synced", "changed", "refused"], int]
+    items: list[SyncItem]
+    truncated: bool

@@ -15,6 +15,8 @@ class Role(IntEnum):
     ADMIN = 4
 
 
+_SYNC: Final = "/api/v1/licenses/admin/sync"
+
 ACCESS: Final[Mapping[tuple[str, str], Role]] = {
     ("GET", "/livez"): Role.PUBLIC,
     ("GET", "/readyz"): Role.PUBLIC,
@@ -38,4 +40,8 @@ ACCESS: Final[Mapping[tuple[str, str], Role]] = {
     ("GET", "/api/v1/replays"): Role.VIEWER,
     ("GET", "/api/v1/replays/{id}"): Role.VIEWER,
     ("GET", "/api/v1/positions"): Role.VIEWER,
+    ("GET", f"{_SYNC}/desync-issues"): Role.INSTRUCTOR,
+    ("POST", f"{_SYNC}/user/{{user_id}}"): Role.INSTRUCTOR,
+    ("POST", f"{_SYNC}/user/{{user_id}}/all"): Role.INSTRUCTOR,
+    ("POST", f"{_SYNC}/all"): Role.ADMIN,
 }

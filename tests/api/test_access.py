@@ -67,9 +67,13 @@ def test_what_each_role_may_do_first_is_as_it_was_decided() -> None:
     assert public == {"/livez", "/readyz", "/metrics", "/version", "/openapi.json"}
 
 
+def forgotten() -> str:
+    return "nobody has said who may"
+
+
 def test_a_route_without_a_role_cannot_be_served() -> None:
     app = FastAPI()
-    app.get("/api/v1/forgotten")(dict)
+    app.get("/api/v1/forgotten")(forgotten)
     with pytest.raises(LookupError, match="GET /api/v1/forgotten"):
         refuse_unlisted(app)
 
@@ -109,3 +113,7 @@ def test_a_token_that_asks_too_often_is_told_to_slow_down_and_others_are_not(dat
     assert [answer.status_code for answer in answers] == [200, 200, 200, 429]
     assert int(answers[3].headers["retry-after"]) >= 1
     assert answers[3].json()["code"] == "TOO_MANY_REQUESTS"
+
+
+def test_the_table_lists_nothing_that_is_not_served() -> None:
+    assert set(ACCESS) == {*ROUTES, ("GET", "/openapi.json")}

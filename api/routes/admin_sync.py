@@ -1,0 +1,191 @@
+"""The academy's four administrative paths: progress and license that stand apart, found and mended."""
+
+from http import HTTPStatus
+from typing import Annotated, Any, Final, TypeVar
+
+from fastapi import FastAPI, Path, Query, Request
+from psycopg2.extensions import cursor as Cursor
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from api.auth import CalledBy
+from api.bodies import JSON, read_json
+from api.limits import LARGEST_PAGE, PAGE, Limit
+from api.models import DesyncIssue, DesyncIssues, Pair, PlanApplied, SyncItem, UserSynced
+from api.openapi import problems
+from api.problems import Problem, no_such
+from api.service import Service, Serving
+from schemas.events import MAX_ID
+from sinks.accounts import fetch_standings
+from sinks.coupling.desyncs import (
+    Desync,
+    UnknownSpecialization,
+    check,
+    count_desyncs,
+    find_desyncs,
+    known_specializations,
+)
+from sinks.coupling.plans import Item, Plan, Scope, Side, UnknownPlan, fetch_items, fetch_plan, make_plan
+from streams.sync import apply_plan, sync
+
+SYNC: Final = "/api/v1/licenses/admin/sync"
+
+UserId = Annotated[int, Path(ge=1, le=MAX_ID)]
+Specialization = Annotated[str, Query(pattern=r"^[^\x00]{1,50}$", examples=["PLAYER"])]
+After = Annotated[str, Query(pattern=r"^[0-9]{1,18}:[^\x00]{1,50}$", description="`next` of the page before.")]
+Reason = Annotated[str, Field(max_length=300, pattern=r"^[^\x00]*$")]
+
+
+class _Order(BaseModel):
+    """What a body may say; nothing else, so that a slip of the pen is not taken for the default."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    source: Side = "progress"
+    reason: Reason = ""
+
+
+class OneOrder(_Order):
+    """Mend one specialization of a user."""
+
+    specialization: Annotated[str, Field(pattern=r"^[^\x00]{1,50}$")] = "PLAYER"
+
+
+class UserOrder(_Order):
+    """Mend every specialization of a user."""
+
+
+class EveryoneOrder(_Order):
+    """Plan to mend everyone, or do it; with `plan_id` just as planned."""
+
+    dry_run: bool = True
+    plan_id: Annotated[str, Field(pattern="^[0-9a-f]{16}$")] | None = None
+
+
+Order = TypeVar("Order", bound=_Order)
+
+
+def add_routes(app: FastAPI) -> None:
+    """Add them."""
+    body = (408, 413, 415)
+    app.get(f"{SYNC}/desync-issues")(desync_issues)
+    app.post(f"{SYNC}/user/{{user_id}}", responses=problems(404, *body), openapi_extra=_body(OneOrder))(sync_one)
+    app.post(f"{SYNC}/user/{{user_id}}/all", responses=problems(404, *body), openapi_extra=_body(UserOrder))(sync_user)
+    app.post(f"{SYNC}/all", responses=problems(404, *body), openapi_extra=_body(EveryoneOrder))(sync_everyone)
+
+
+async def desync_issues(
+    service: Serving, specialization: Specialization | None = None, after: After = "0:-", limit: Limit = PAGE
+) -> DesyncIssues:
+    """List whose progress and license stand apart, and in what."""
+    user_id, _, name = after.partition(":")
+
+    def find(cursor: Cursor) -> tuple[dict[Any, int], list[Desync]]:
+        if specialization is not None:
+            known_specializations(cursor, [specialization])
+        start = (int(user_id), name)
+        found = find_desyncs(cursor, specialization=specialization, after=start, limit=limit + 1)
+        return count_desyncs(cursor, specialization=specialization), found
+
+    try:
+        counts, found = await service.read(find)
+    except UnknownSpecialization as error:
+        raise _unknown(error) from error
+    issues = [DesyncIssue.model_validate(desync._asdict()) for desync in found[:limit]]
+    following = f"{issues[-1].user_id}:{issues[-1].specialization}" if len(found) > limit else None
+    return DesyncIssues(counts=counts, issues=issues, next=following)
+
+
+async def sync_one(user_id: UserId, request: Request, service: Serving, caller: CalledBy) -> UserSynced:
+    """Bring the user's progress and license in one specialization together; `source` wins where both exist."""
+    order = await _read(request, OneOrder)
+    return await _sync(service, Scope(user_id, order.specialization), order, caller.actor)
+
+
+async def sync_user(user_id: UserId, request: Request, service: Serving, caller: CalledBy) -> UserSynced:
+    """Bring them together in every specialization of the user."""
+    order = await _read(request, UserOrder)
+    return await _sync(service, Scope(user_id), order, caller.actor)
+
+
+async def sync_everyone(request: Request, service: Serving, caller: CalledBy) -> PlanApplied:
+    """Plan to bring everyone's together, which changes nothing; or with `dry_run: false` do it.
+
+    With the `plan_id` of a plan, just what was planned is done, and what has changed since is left and named.
+    """
+    order = await _read(request, EveryoneOrder)
+    try:
+        plan = await service.write(lambda cursor: _plan(cursor, order, caller.actor))
+    except UnknownPlan as error:
+        raise no_such("such plan") from error
+    if not order.dry_run:
+        await service.ledgers.run(
+            lambda ledger: apply_plan(service.connect, ledger, plan.id, actor=caller.actor, origin="http")
+        )
+    after, items = await service.read(lambda cursor: (fetch_plan(cursor, plan.id), fetch_items(cursor, plan.id)))
+    outcomes = ["pending" if item.outcome is None else item.outcome for item in items]
+    return PlanApplied(
+        plan_id=plan.id,
+        dry_run=order.dry_run,
+        source=after.source,
+        counts={outcome: outcomes.count(outcome) for outcome in ("pending", "synced", "changed", "refused")},
+        items=[_told(item) for item in items[:LARGEST_PAGE]],
+        truncated=len(items) > LARGEST_PAGE,
+    )
+
+
+def _plan(cursor: Cursor, order: EveryoneOrder, actor: str) -> Plan:
+    if order.plan_id is not None:
+        return fetch_plan(cursor, order.plan_id)
+    return make_plan(cursor, Scope(), order.source, actor=actor, reason=order.reason)
+
+
+async def _sync(service: Service, scope: Scope, order: _Order, actor: str) -> UserSynced:
+    user_id = scope.user_id
+    assert user_id is not None
+    if await service.read(lambda cursor: fetch_standings(cursor, user_id)) is None:
+        raise no_such(f"user {user_id}")
+    try:
+        items = await service.ledgers.run(
+            lambda ledger: sync(
+                service.connect, ledger, scope, order.source, actor=actor, origin="http", reason=order.reason
+            )
+        )
+    except UnknownSpecialization as error:
+        raise _unknown(error) from error
+    pairs = await service.read(lambda cursor: _pairs(cursor, user_id, scope.specialization))
+    return UserSynced(user_id=user_id, items=[_told(item) for item in items], after=pairs)
+
+
+def _pairs(cursor: Cursor, user_id: int, specialization: str | None) -> list[Pair]:
+    standings = fetch_standings(cursor, user_id) or []
+    names = [standing.specialization for standing in standings if specialization in {None, standing.specialization}]
+    return [Pair.model_validate(check(cursor, user_id, name)._asdict()) for name in names]
+
+
+async def _read(request: Request, kind: type[Order]) -> Order:
+    """Read the body; none at all means the defaults."""
+    bare = "content-type" not in request.headers and request.headers.get("content-length", "0") == "0"
+    members = {} if bare else await read_json(request)
+    try:
+        return kind.model_validate(members)
+    except ValidationError as error:
+        detail = "; ".join(f"{'.'.join(map(str, one['loc']))}: {one['msg']}" for one in error.errors())
+        raise Problem(HTTPStatus.UNPROCESSABLE_ENTITY, "INVALID_REQUEST", detail) from error
+
+
+def _told(item: Item) -> SyncItem:
+    return SyncItem.model_validate({**item._asdict(), "outcome": item.outcome or "pending"})
+
+
+def _unknown(error: UnknownSpecialization) -> Problem:
+    return Problem(HTTPStatus.UNPROCESSABLE_ENTITY, "UNKNOWN_SPECIALIZATION", str(error))
+
+
+def _body(kind: type[_Order]) -> dict[str, Any]:
+    schema = kind.model_json_schema()
+    example: dict[str, object] = {"source": "progress"}
+    if kind is OneOrder:
+        example["specialization"] = "COACH"
+    if kind is EveryoneOrder:
+        example["dry_run"] = True
+    return {"requestBody": {"required": False, "content": {JSON: {"schema": schema, "example": example}}}}
