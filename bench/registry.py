@@ -6,6 +6,7 @@ from typing import Final
 
 from bench.errors import BenchFailed
 from bench.growth import measure_memory, measure_preload
+from bench.kills import measure_kills
 from bench.latency import measure_latency
 from bench.rivals import measure_bare, measure_naive, measure_quix
 from bench.run import Run
@@ -47,6 +48,7 @@ MEASURES: Final = (
     Measure("latency", measure_latency),
     Measure("memory", measure_memory),
     Measure("preload", measure_preload, by_default=False),
+    Measure("kills", measure_kills, by_default=False),
 )
 
 MEMBERS: Final = (
@@ -67,6 +69,7 @@ MEMBERS: Final = (
     "worker_rss_mib_growth",
     "preload_events_per_s",
     "preload_ratio",
+    "kills",
 )
 """The members of the answer, null where they were not measured; `broker`, `postgres` and `machine` stand beside them."""
 
