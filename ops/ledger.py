@@ -1,5 +1,6 @@
 """`laurels ledger`: balances as they were, exports, and the chain of seals that shows tampering."""
 
+import re
 from contextlib import closing
 from datetime import UTC, datetime
 from pathlib import Path
@@ -219,11 +220,10 @@ def _refuse_stranger(connection: Connection, user_id: int | None) -> None:
 
 
 def _anchor(text: str) -> Anchor:
-    number, _, digest = text.partition(":")
-    try:
-        return Anchor(int(number), bytes.fromhex(digest))
-    except ValueError as error:
-        raise typer.BadParameter("an anchor is NUMBER:HASH, as a seal prints it", param_hint="--anchor") from error
+    match = re.fullmatch("([1-9][0-9]{0,17}):([0-9a-f]{64})", text)
+    if match is None:
+        raise typer.BadParameter("an anchor is NUMBER:HASH, as a seal prints it", param_hint="--anchor")
+    return Anchor(int(match[1]), bytes.fromhex(match[2]))
 
 
 def _head(head: Anchor | None) -> dict[str, object] | None:

@@ -136,6 +136,7 @@ class Settings(BaseSettings):
     sweep_interval_seconds: Seconds = 300
     sync_scheduled: bool = False
     sync_interval_hours: Seconds = 6
+    seal_interval_seconds: Seconds = 60
     webhook_url: SecretStr | None = None
 
     # HTTP
