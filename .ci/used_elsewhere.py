@@ -7,8 +7,8 @@ heads, run_args
 # pydantic-settings looks for these in a settings class.
 _.model_config, _.settings_customise_sources, _.get_field_value
 
-# Settings of parts that are still to come: the API, the schedule of sweeps and syncs, the webhook.
-_.http_host, _.sweep_interval_seconds, _.sync_scheduled, _.sync_interval_hours, _.webhook_url
+# Settings of parts that are still to come: the schedule of sweeps and syncs, the webhook.
+_.sweep_interval_seconds, _.sync_scheduled, _.sync_interval_hours, _.webhook_url
 
 # Python itself: a context manager's arguments, the cause of an exception.
 traceback
@@ -31,6 +31,10 @@ ChannelT, Conductor, Service, Stream
 # Fields that others read: in messages on Kafka, in a command's JSON.
 _.truncated, _.first_seen, _.unchecked
 RewardEntry
+
+# Fields of what the API answers; how FastAPI is told to make its document.
+_.receipt_seq, _.completed_sessions, _.acknowledged_by, _.key_base64, _.value_base64, _.applied_at
+_.openapi
 
 # Tables: the metadata has them, and SQL names them.
 alert_silences, api_tokens, audit_log, credit_transactions, license_progressions, migration_removed_rows

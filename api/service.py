@@ -70,7 +70,7 @@ class Service:
     def ask_brokers(self) -> str:
         """What the brokers say of themselves; raises where they say nothing. Blocks."""
         if self._admin is None:
-            self._admin = AdminClient(self.settings.librdkafka())
+            self._admin = AdminClient(self.settings.librdkafka({"log_level": 0}))
         try:
             found = self._admin.list_topics(timeout=ASK_SECONDS)
         except KafkaException as error:

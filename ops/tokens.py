@@ -4,7 +4,6 @@ import re
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from datetime import UTC, datetime, timedelta
-from enum import StrEnum
 from typing import Annotated
 
 import typer
@@ -17,16 +16,7 @@ from ops.options import Actor, AsJson, acting
 from schemas.errors import LaurelsError
 from schemas.settings import load_settings
 from sinks.database import connector
-from sinks.tokens import Token, create_token, list_tokens, revoke_token
-
-
-class TokenRole(StrEnum):
-    """What a token may do; each may do what the ones before it may."""
-
-    viewer = "viewer"
-    instructor = "instructor"
-    operator = "operator"
-    admin = "admin"
+from sinks.tokens import Role, Token, create_token, list_tokens, revoke_token
 
 
 def register(app: typer.Typer) -> None:
@@ -46,7 +36,7 @@ def _tokens() -> None:
 def create(
     name: Annotated[str, typer.Argument(help="Whom it is for.")],
     *,
-    role: Annotated[TokenRole, typer.Option(help="What it may do.")] = TokenRole.viewer,
+    role: Annotated[Role, typer.Option(help="What it may do; each may do what the ones before it may.")] = "viewer",
     days: Annotated[int, typer.Option(min=0, max=3_650, help="For how long; 0 is until it is revoked.")] = 90,
     actor: Actor = None,
     as_json: AsJson = False,
@@ -59,11 +49,11 @@ def create(
         raise typer.BadParameter("a name of up to 100 printable characters", param_hint="NAME")
     expires_at = datetime.now(UTC) + timedelta(days=days) if days else None
     with _cursor() as cursor:
-        token, text = create_token(cursor, name=name, role=role.value, expires_at=expires_at, actor=acting(actor))
+        token, text = create_token(cursor, name=name, role=role, expires_at=expires_at, actor=acting(actor))
     if as_json:
         typer.echo(json.encode({**token._asdict(), "token": text}))
         return
-    Console(stderr=True).print(f"{role.value} token {token.prefix} for {name}; it is not shown again:", markup=False)
+    Console(stderr=True).print(f"{role} token {token.prefix} for {name}; it is not shown again:", markup=False)
     typer.echo(text)
 
 

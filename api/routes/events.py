@@ -59,7 +59,8 @@ async def publish(
     """Publish one event (`application/json`) or a batch, one a line (`application/jsonl`, up to 1,000 lines).
 
     Answered once the brokers have acknowledged: what is answered as published is stored, and a worker records it. To
-    publish again is safe. A batch publishes every line that is good; 207 says that some were not.
+    publish again is safe. A batch publishes every line that is good: 207 says that some were not, 422 `ALL_REFUSED`
+    that none was.
     """
     kind = media_type(request)
     if kind == JSON:
@@ -104,6 +105,11 @@ async def _publish_lines(topic: Topic, body: bytes, service: Service, caller: Ca
         else:
             results.append(LineResult(line=number, outcome="undelivered", code="UNAVAILABLE", detail=reason))
     results.sort(key=lambda result: result.line)
+    if not good:
+        told = [result.model_dump() for result in results]
+        raise Problem(
+            HTTPStatus.UNPROCESSABLE_ENTITY, "ALL_REFUSED", "no line can be published", more={"results": told}
+        )
     counts = {
         name: sum(result.outcome == name for result in results) for name in ("published", "refused", "undelivered")
     }

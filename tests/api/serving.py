@@ -54,10 +54,12 @@ class Served:
 
 
 @contextmanager
-def serving(database_url: str, servers: str = NOWHERE, **settings: Any) -> Iterator[Served]:
-    """Serve on any free port, in a thread."""
+def serving(
+    database_url: str, servers: str = NOWHERE, *, served_by: str | None = None, **settings: Any
+) -> Iterator[Served]:
+    """Serve on any free port, in a thread; `served_by` is the URL of another login to the database."""
     given = {"http_requests_per_second": 100_000, "http_burst": 100_000, **settings}
-    app = create_app(Settings(database=database_url, kafka=servers, **given))
+    app = create_app(Settings(database=served_by or database_url, kafka=servers, **given))
     server = uvicorn.Server(uvicorn.Config(app, port=0, log_level="warning", access_log=False))
     thread = threading.Thread(target=server.run, name="server")
     thread.start()

@@ -58,6 +58,7 @@ def test_what_the_readers_would_refuse_is_not_published(api: Served) -> None:
             client.post("/api/v1/events/reward-alerts", json=presence(5, 7)),
             client.post(path, content=b"{}", headers={"Content-Type": "text/plain"}),
             client.post(path, content=b"\n" * 5, headers={"Content-Type": "application/jsonl"}),
+            client.post(path, content=b"{}\n{", headers={"Content-Type": "application/jsonl"}),
             client.post(path, content=b"{}\n" * 1_001, headers={"Content-Type": "application/jsonl"}),
         ]
     assert [(answer.status_code, answer.json()["code"]) for answer in answers] == [
@@ -67,5 +68,6 @@ def test_what_the_readers_would_refuse_is_not_published(api: Served) -> None:
         (422, "INVALID_REQUEST"),
         (415, "UNSUPPORTED_MEDIA_TYPE"),
         (422, "EMPTY_BATCH"),
+        (422, "ALL_REFUSED"),
         (413, "TOO_LARGE"),
     ]

@@ -1,0 +1,54 @@
+"""The API does all that it does with no more than the database role made for it."""
+
+import secrets
+from collections.abc import Iterator
+from contextlib import closing
+from urllib.parse import urlsplit, urlunsplit
+
+import psycopg2
+import pytest
+
+from tests.api.conftest import Wired
+from tests.api.serving import serving
+from tests.api.test_events import presence
+
+
+@pytest.fixture
+def as_api(wired: Wired) -> Iterator[str]:
+    """The database's URL for a login that has nothing but `laurels_api`."""
+    login = f"api_{secrets.token_hex(4)}"
+    password = secrets.token_hex(8)
+    url = wired.api.database_url
+    with closing(psycopg2.connect(url)) as connection:
+        connection.autocommit = True
+        with connection.cursor() as cursor:
+            cursor.execute(f"CREATE ROLE {login} LOGIN PASSWORD '{password}' IN ROLE laurels_api")
+            parts = urlsplit(url)
+            yield urlunsplit(parts._replace(netloc=f"{login}:{password}@{parts.netloc.rpartition('@')[2]}"))
+            cursor.execute(f"DROP ROLE {login}")
+
+
+def test_the_role_of_the_api_is_enough_for_every_write(wired: Wired, as_api: str) -> None:
+    wired.api.rich(1, 2)
+    wired.api.query(
+        'INSERT INTO dead_letters (id, topic, log_id, partition, "offset", reason, detail, key, value)'
+        " VALUES (1, 'credit-transfers', 'l', 0, 0, 'invalid_event', '', '1', '{}')"
+    )
+    wired.api.query("INSERT INTO user_licenses (user_id, specialization_type, current_level) VALUES (1, 'PLAYER', 3)")
+    given = {"topic_prefix": wired.settings.topic_prefix}
+    token = wired.api.tokens["admin"]
+    with (
+        serving(wired.api.database_url, wired.settings.bootstrap_servers, served_by=as_api, **given) as api,
+        api.client(token) as client,
+    ):
+        order = {"sender_id": 1, "receiver_id": 2, "amount": 3}
+        answers = [
+            client.post("/api/v1/events/session-attendance", json=presence(1, 7)),
+            client.post("/api/v1/transfers", json=order, headers={"Idempotency-Key": "k"}),
+            client.post("/api/v1/level-commands", json={"command_id": "c", "user_id": 2, "new_level": 2}),
+            client.post("/api/v1/dead-letters/1/retry"),
+            client.post("/api/v1/dead-letters/1/drop", json={"reason": "sent by a broken gateway"}),
+            client.post("/api/v1/licenses/admin/sync/user/1"),
+            client.post("/api/v1/licenses/admin/sync/all", json={"dry_run": False}),
+        ]
+    assert [answer.status_code for answer in answers] == [202, 201, 201, 200, 200, 200, 200]
