@@ -14,7 +14,7 @@ Mode = Literal["observe", "enforce", "partly"]
 """`partly` is what somebody made by hand: only some of the triggers are on."""
 
 TABLES: Final = ("specialization_progress", "user_licenses")
-EVENTS: Final = ("insert", "update", "delete", "truncate")
+EVENTS: Final = ("insert", "update", "move", "delete", "truncate")
 LOCK_TIMEOUT: Final = "5s"
 """How long the switch may wait for the writers at work, while those that come later wait for it."""
 

@@ -8,6 +8,7 @@ from typing import Final, Literal, NamedTuple
 from psycopg2.extensions import cursor as Cursor
 
 from schemas.errors import LaurelsError
+from sinks.audit import AuditEntry, write_audit
 from sinks.coupling.desyncs import IS_DESYNC, KINDS_OF_PAIR, PAIRS, Kind, known_specializations
 
 Side = Literal["progress", "license"]
@@ -108,6 +109,8 @@ def make_plan(
     }
     cursor.execute(_CREATE, parameters)
     cursor.execute(_FILL, parameters)
+    told = {"source": source, "reason": reason, **scope._asdict()}
+    write_audit(cursor, AuditEntry(actor, "sync.planned", f"plan {plan_id}", told))
     return fetch_plan(cursor, plan_id)
 
 

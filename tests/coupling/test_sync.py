@@ -120,7 +120,8 @@ def test_a_plan_changes_nothing_until_it_is_applied_and_then_once(
     applied = apply_plan(stand.connect, stand.ledger, plan.id, actor="eva", origin="cli", progressed=seen.append)
     assert (applied.counts, applied.left, seen) == ({"synced": 5}, [], [2, 2, 1])
     after = rows(stand)
-    assert stand.run("SELECT actor, action, count(*) FROM audit_log GROUP BY 1, 2") == [("eva", "sync.applied", 3)]
+    audited = stand.run("SELECT actor, action, count(*) FROM audit_log GROUP BY 1, 2 ORDER BY 3")
+    assert audited == [("otto", "sync.planned", 1), ("eva", "sync.applied", 3)]
     reasons = stand.run("SELECT DISTINCT advanced_by, advancement_reason FROM license_progressions")
     assert reasons == [(9, "sync from progress by otto: by test")]
     assert apply(stand, plan).counts == {}
