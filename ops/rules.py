@@ -1,4 +1,4 @@
-"""`laurels rules`: rulesets as files."""
+"""`laurels rules`: rulesets, as files and as the database has them."""
 
 from pathlib import Path
 from typing import Annotated
@@ -7,6 +7,7 @@ import msgspec
 import typer
 
 from ops.cli import EXIT_DIFFERENT
+from ops.rule_changes import diff, publish, simulate_command
 from schemas.ruleset import InvalidRuleset, parse_ruleset
 
 
@@ -24,11 +25,14 @@ def register(app: typer.Typer) -> None:
     rules = typer.Typer(no_args_is_help=True)
     rules.callback()(_rules)
     rules.command()(lint)
+    rules.command()(diff)
+    rules.command("simulate")(simulate_command)
+    rules.command()(publish)
     app.add_typer(rules, name="rules")
 
 
 def _rules() -> None:
-    """Check rulesets."""
+    """Check rulesets, compare them, see what one would do, and make it the active one."""
 
 
 def lint(

@@ -73,7 +73,7 @@ def plan(
     """
     settings = load_settings()
     with _told():
-        request = _resolve(settings, topic, start, end, partitions, user)
+        request = resolve(settings, topic, start, end, partitions, user)
         made = _plan(settings, request)
         _keep(settings, request, made)
     _print_plan(made, as_json=as_json)
@@ -177,7 +177,7 @@ def resume(run_id: RunId, *, actor: Actor = None, as_json: AsJson = False) -> No
         _run(settings, run, as_json=as_json)
 
 
-def _resolve(
+def resolve(
     settings: Settings,
     topics: list[str] | None,
     start: str | None,
@@ -185,6 +185,7 @@ def _resolve(
     partitions: str | None,
     users: list[int] | None,
 ) -> Request:
+    """What the options ask for, made definite."""
     now = datetime.now(UTC)
     wanted = check_topics(topics or ()), parse_partitions(partitions)
     bounds = parse_bound(start, "--from", now), parse_bound(end, "--to", now)
@@ -195,7 +196,7 @@ def _resolve(
 
 def _wanted(settings: Settings, plan_hash: str | None, *given: Any) -> Request:
     if plan_hash is None or any(given):
-        return _resolve(settings, *given)
+        return resolve(settings, *given)
     with _cursor(settings) as cursor:
         planned = fetch_planned(cursor, plan_hash)
     if planned is None:
@@ -207,7 +208,7 @@ def _wanted(settings: Settings, plan_hash: str | None, *given: Any) -> Request:
 def _plan(settings: Settings, request: Request) -> Plan:
     began = monotonic()
     connection = connector(settings.database_url, name="laurels-replay-plan", timeouts=PATIENT)()
-    with closing(connection), _bar() as bar:
+    with closing(connection), progress_bar() as bar:
         connection.set_session(isolation_level="REPEATABLE READ", readonly=True)
         task = bar.add_task("planned", total=request.events)
         with connection.cursor() as cursor:
@@ -237,7 +238,7 @@ def _refuse_changed(now: Plan, expected: str) -> None:
 def _run(settings: Settings, run: ReplayRun, *, as_json: bool) -> None:
     console = Console(stderr=True)
     console.print(f"replay {run.id}")
-    with _bar() as bar:
+    with progress_bar() as bar:
         task = bar.add_task("replayed", total=msgspec.convert(run.request, Request).events)
         outcome = runs.run(settings, run, lambda done: bar.advance(task, done))
     if as_json:
@@ -256,7 +257,8 @@ def _change(run_id: str, to: Status, only_from: tuple[Status, ...], actor: str |
     typer.echo(msgspec.json.encode({"run": run_id, "status": to}) if as_json else f"replay {run_id} {to}")
 
 
-def _bar() -> Progress:
+def progress_bar() -> Progress:
+    """A bar with rate and time left, on standard error."""
     columns = (
         TextColumn("{task.description}"),
         BarColumn(),
