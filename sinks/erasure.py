@@ -105,7 +105,12 @@ def _erase(cursor: Cursor, user_id: int, actor: str, reason: str) -> dict[str, i
     cursor.execute(_CLOSE_LETTERS, who)
     blanked = {}
     for one in COLUMNS:
-        parts = {**one._asdict(), "value": one.value.format(column=one.column), "empty": _EMPTY.get(one.column, "''")}
+        parts = {
+            **one._asdict(),
+            "blank": one.blank,
+            "value": one.value.format(column=one.column),
+            "empty": _EMPTY.get(one.column, "''"),
+        }
         cursor.execute(_KEEP_HASHES.format(**parts), who)
         cursor.execute(_BLANK.format(**parts), who)
         blanked[f"{one.table}.{one.column}"] = cursor.rowcount
