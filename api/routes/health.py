@@ -14,7 +14,7 @@ from api.pool import Busy
 from api.problems import unavailable
 from api.service import Service, Serving
 
-_MIGRATED = "SELECT version_num FROM alembic_version"
+_ACTIVE = "SELECT hash FROM rulesets WHERE active"
 
 
 def add_routes(app: FastAPI) -> None:
@@ -54,10 +54,10 @@ async def version(service: Serving) -> Version:
 
 async def _postgres(service: Service) -> Check:
     try:
-        revision = await service.read(_fetch_revision)
+        ruleset = await service.read(_fetch_ruleset)
     except (psycopg2.Error, Busy) as error:
         return Check(name="postgres", ok=False, detail=type(error).__name__)
-    return Check(name="postgres", ok=True, detail=f"revision {revision}")
+    return Check(name="postgres", ok=True, detail=f"ruleset {ruleset}")
 
 
 async def _brokers(service: Service) -> Check:
@@ -68,7 +68,7 @@ async def _brokers(service: Service) -> Check:
     return Check(name="kafka", ok=True, detail=detail)
 
 
-def _fetch_revision(cursor: Cursor) -> str:
-    cursor.execute(_MIGRATED)
-    ((revision,),) = cursor.fetchall()
-    return str(revision)
+def _fetch_ruleset(cursor: Cursor) -> str:
+    """What only a migrated database has."""
+    cursor.execute(_ACTIVE)
+    return ", ".join(row[0] for row in cursor.fetchall()) or "none is active"

@@ -41,6 +41,7 @@ def test_the_role_of_the_api_is_enough_for_every_write(wired: Wired, as_api: str
         serving(wired.api.database_url, wired.settings.bootstrap_servers, served_by=as_api, **given) as api,
         api.client(token) as client,
     ):
+        assert client.get("/readyz").status_code == 200
         order = {"sender_id": 1, "receiver_id": 2, "amount": 3}
         answers = [
             client.post("/api/v1/events/session-attendance", json=presence(1, 7)),
