@@ -5,19 +5,11 @@ from typing import Any, Final, NamedTuple
 
 from psycopg2.extensions import cursor as Cursor
 
+from sinks.history import fetch_balance
+
 Row = dict[str, Any]
 
 _BALANCES: Final = "SELECT xp_balance, credit_balance FROM users WHERE id = %s"
-
-# What was recorded until then, whenever it happened; the openings have no date and count always.
-_BALANCES_AT: Final = """
-SELECT opening_xp + (SELECT coalesce(sum(amount), 0)::bigint FROM xp_transactions
-                      WHERE user_id = users.id AND recorded_at <= %(at)s),
-       opening_credits + (SELECT coalesce(sum(amount), 0)::bigint FROM credit_transactions
-                           WHERE user_id = users.id AND recorded_at <= %(at)s)
-  FROM users
- WHERE id = %(user)s
-"""
 
 # Receipts are numbered under the user's lock, so a page that follows another never misses what came between them.
 # What no receipt caused came with the academy's database and stands first.
@@ -99,10 +91,10 @@ class Standing(NamedTuple):
 
 def fetch_balances(cursor: Cursor, user_id: int, at: datetime | None = None) -> Balances | None:
     """Fetch what the user has, or had by what was recorded until `at`; None for nobody we know."""
-    if at is None:
-        cursor.execute(_BALANCES, (user_id,))
-    else:
-        cursor.execute(_BALANCES_AT, {"user": user_id, "at": at})
+    if at is not None:
+        then = fetch_balance(cursor, user_id, at)
+        return None if then is None else Balances(then.xp, then.credits)
+    cursor.execute(_BALANCES, (user_id,))
     row: Any = cursor.fetchone()
     return None if row is None else Balances(*row)
 
