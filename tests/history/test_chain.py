@@ -2,12 +2,13 @@
 
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
+from typing import Any
 
 import psycopg2
 import pytest
 
 from schemas.events import SESSION_ATTENDANCE
-from sinks.chain import LEDGER, Progress, seal_ledger
+from sinks.chain import CANONICAL, LEDGER, Progress, Seal, fetch_block, hash_of, seal_ledger
 from sinks.chain_check import Broken, check_chain
 from sinks.database import connector
 from sinks.roles import READONLY, WORKER
@@ -88,6 +89,25 @@ def test_the_seals_guard_each_other(past: Past, statement: str, numbers: set[int
     past.tamper_unseen(statement)
     found = {row_id for kind, table, row_id in broken(past) if (kind, table) == ("seal", "ledger_seals")}
     assert found == numbers
+
+
+def test_a_seal_made_anew_over_a_changed_row_breaks_the_next_one(past: Past) -> None:
+    seal(past)
+    past.tamper_unseen("UPDATE credit_transactions SET amount = 5000 WHERE semester_id = 10 AND user_id = 1")
+    with closing(psycopg2.connect(past.url)) as connection, connection, connection.cursor() as cursor:
+        cursor.execute(CANONICAL)
+        cursor.execute(
+            "SELECT number, table_name, first_id, last_id, row_count, rows_hash, marks, previous_hash, sealed_at, hash "
+            "FROM ledger_seals WHERE table_name = 'credit_transactions'"
+        )
+        values: list[Any] = [bytes(value) if isinstance(value, memoryview) else value for value in cursor.fetchone()]
+        genuine = Seal(*values)
+        forged = genuine._replace(**fetch_block(cursor, LEDGER[1], genuine.first_id, genuine.last_id)._asdict())
+    past.tamper_unseen(
+        f"UPDATE ledger_seals SET rows_hash = '\\x{forged.rows_hash.hex()}', marks = '\\x{forged.marks.hex()}', "
+        f"hash = '\\x{hash_of(forged).hex()}' WHERE number = {forged.number}"
+    )
+    assert broken(past) == [("seal", "ledger_seals", forged.number + 1)]
 
 
 def test_a_chain_made_anew_does_not_fit_a_noted_head(past: Past, laurels: Laurels) -> None:
