@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from bench.coupling import measure_coupling_enforce_cost
 from bench.errors import BenchFailed
 from bench.growth import measure_memory, measure_preload
 from bench.kills import measure_kills
@@ -38,6 +39,7 @@ MEASURES: Final = (
     Measure("floor", measure_floor, needs_kafka=False),
     Measure("sink", measure_sink, needs_kafka=False),
     Measure("sink_2_connections", measure_sink_2_connections, needs_kafka=False),
+    Measure("coupling_enforce_cost", measure_coupling_enforce_cost, needs_kafka=False),
     Measure("bare", measure_bare),
     Measure("pipeline", measure_pipeline),
     Measure("pipeline_2_workers", measure_pipeline_2_workers),
@@ -60,6 +62,7 @@ MEMBERS: Final = (
     "sink_2_processes_events_per_s",
     "floor_events_per_s",
     "floor_with_receipts_events_per_s",
+    "coupling_enforce_cost_percent",
     "bare_events_per_s",
     "naive_events_per_s",
     "quix_events_per_s",
