@@ -1,8 +1,12 @@
 """`laurels replay` on a real broker and a real database."""
 
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+
 import pytest
 
 from schemas.events import TOURNAMENT_RESULTS
+from sinks.batch import Batch
 from tests.oracle.academy_log import Academy, result
 from tests.oracle.test_verify import Broker
 from tests.replay.rows import EVENTS, SKILLS, Laurels, everything, query, restore_empty
@@ -99,3 +103,27 @@ def test_a_broker_that_is_away_is_told(academy: Academy, laurels: Laurels, monke
     monkeypatch.setattr("ops.replay.request.ANSWER_SECONDS", 0.5)
     monkeypatch.setenv("KAFKA_BOOTSTRAP_SERVERS", "127.0.0.1:1")
     laurels("replay", "plan", exits=3)
+
+
+def test_a_replay_beside_a_live_worker_costs_neither_of_them_anything(academy: Academy, laurels: Laurels) -> None:
+    restore_empty(academy, [1, 2])
+    fresh = [result(user, 20 + n, 1, skills=SKILLS) for n in range(15) for user in (1, 2, 6)]
+    academy.start_over()
+    academy.publish(TOURNAMENT_RESULTS, *fresh)
+    # Not on the broker's topics, so that only this worker records them.
+    deliveries = [
+        replace(academy.delivery(each), coordinates=None) for each in academy.topics.records[TOURNAMENT_RESULTS, 0]
+    ]
+
+    def work() -> int:
+        return sum(academy.ledger.record(Batch([delivery], origin="http")).recorded for delivery in deliveries)
+
+    with ThreadPoolExecutor(1) as pool:
+        worker = pool.submit(work)
+        applied = laurels("replay", "apply", "--rate", "100")
+        assert worker.result() == len(fresh)
+    assert applied["counts"]["recorded"] == 19
+    # What never was on a topic is taken as given from its receipts; balances must add up with it.
+    assert laurels("repair", "plan")["balances"] == []
+    tables = {difference["table"] for difference in laurels("verify")["differences"]}
+    assert tables == set()
