@@ -9,7 +9,7 @@ from msgspec import json
 from psycopg2.extensions import cursor as Cursor
 from rich.console import Console
 from rich.progress import Progress
-from rich.table import Table
+from rich.table import Column, Table
 
 from ops.cli import EXIT_DIFFERENT
 from ops.options import Actor, AsJson, acting
@@ -57,7 +57,9 @@ def find(
     if as_json:
         typer.echo(json.encode({"counts": counts, "desyncs": [desync._asdict() for desync in desyncs]}))
     else:
-        table = Table("user", "specialization", "progress", "license", "highest", "maximum", "what")
+        table = Table(
+            "user", "specialization", "progress", "license", "highest", "maximum", Column("what", overflow="fold")
+        )
         for desync in desyncs:
             levels = (desync.progress_level, desync.license_level, desync.highest_level, desync.max_level)
             kinds = ", ".join(desync.kinds)
@@ -93,7 +95,7 @@ def plan(
         planned = [item._asdict() for item in items]
         typer.echo(json.encode({"plan": made._asdict(), "items": planned}))
         return
-    table = Table("user", "specialization", "progress", "license", "both will be", "what")
+    table = Table("user", "specialization", "progress", "license", "both will be", Column("what", overflow="fold"))
     for item in items:
         levels = (item.progress_level, item.license_level, item.new_level)
         table.add_row(str(item.user_id), item.specialization, *map(_shown, levels), ", ".join(item.kinds))

@@ -86,7 +86,7 @@ def sync_task(connect: Connect, open_ledger: Callable[[], Ledger], *, every_seco
             plan = make_plan(cursor, Scope(), "progress", actor=SCHEDULE, reason="scheduled")
         with closing(open_ledger()) as ledger:
             applied = apply_plan(connect, ledger, plan.id, actor=SCHEDULE, origin="cli")
-        return {"plan": plan.id, **applied.counts}
+        return {"plan": plan.id, **{str(outcome): count for outcome, count in applied.counts.items()}}
 
     return Task("sync", every_seconds, run)
 

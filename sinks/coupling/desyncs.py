@@ -14,15 +14,7 @@ Kind = Literal[
     "level_above_maximum",
     "highest_below_current",
 ]
-
-KINDS: Final[dict[Kind, str]] = {
-    "level_mismatch": "SYNC-01",
-    "progress_without_license": "SYNC-02",
-    "license_without_progress": "SYNC-03",
-    "level_above_maximum": "SYNC-04",
-    "highest_below_current": "SYNC-05",
-}
-"""Each kind of desync, with the invariant that it breaks."""
+"""What can be wrong with a pair, in the order of the invariants SYNC-01 to SYNC-05."""
 
 # Both sides at once, so that a side without the other is seen, too.
 PAIRS: Final = """
