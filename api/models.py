@@ -151,13 +151,16 @@ class Story(Model):
 
 
 class Explanation(Model):
-    """Entry <- receipt <- ruleset; `history` are all receipts of the same source."""
+    """Entry <- rule <- ruleset <- receipt, which names topic, partition and offset.
 
-    table: str | None
+    `rule` is null where no row of the event is left; `history` are the keys of all events of the same source.
+    """
+
     entry: Row | None
-    receipt: Row | None
-    history: list[Row]
+    rule: Annotated[str | None, Field(examples=["placement 1 of 16"])]
     ruleset: Row | None
+    receipt: Row | None
+    history: list[str]
 
 
 class Alert(Model):

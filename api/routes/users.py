@@ -16,7 +16,8 @@ from api.problems import Problem, no_such
 from api.service import Serving
 from schemas.events import MAX_ID
 from sinks.accounts import After, fetch_balances, fetch_entries, fetch_standings
-from sinks.explanation import explain_entry, fetch_story
+from sinks.explanation import fetch_story
+from streams.explaining import explain_from_ledger
 
 _RFC3339: Final = re.compile(r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d:\d\d(\.\d{1,9})?([Zz]|[+-]\d\d:\d\d)", re.ASCII)
 _CURSOR: Final = re.compile(r"(\d{1,19})\.(credits|skill|xp)\.(\d{1,19})", re.ASCII)
@@ -102,10 +103,10 @@ async def story(user_id: UserId, service: Serving, after: AfterId = 0, limit: Li
 
 async def explanation(entry: Named, service: Serving) -> Explanation:
     """Explain one entry or event: the receipt that caused it, the ruleset, and what came before and after."""
-    found = await service.read(lambda cursor: explain_entry(cursor, entry))
+    found = await service.read(lambda cursor: explain_from_ledger(cursor, entry))
     if found is None:
         raise no_such("such entry or event")
-    return Explanation(**found._asdict())
+    return Explanation(**found)
 
 
 def _cursor(entry: Entry) -> str:

@@ -1,7 +1,7 @@
 """What a user's account reads like over HTTP, and how the service speaks of itself."""
 
 from tests.api.conftest import Wired
-from tests.api.serving import Served
+from tests.api.serving import Served, serving
 
 
 def paid(api: Served) -> None:
@@ -54,6 +54,7 @@ def test_progress_and_the_story_are_told(api: Served) -> None:
     assert (standing["level"], standing["license_level"], standing["total_xp"]) == (2, 2, 600)
     assert [receipt["event_key"] for receipt in story["receipts"]] == ["command_c_level_2"]
     assert (entry["entry"]["amount"], entry["receipt"]["event_key"]) == (600, "command_c_level_2")
+    assert (entry["history"], entry["rule"]) == (["command_c_level_2"], None)
 
 
 def test_dead_letters_are_shown_retried_and_given_up(api: Served) -> None:
@@ -92,3 +93,14 @@ def test_it_is_ready_with_everything_there_and_counts_what_it_answers(wired: Wir
         metrics = client.get("/metrics").text
     line = 'laurels_http_requests_total{method="GET",route="/api/v1/users/{user_id}/balances",status="404"} 1.0'
     assert line in metrics.splitlines()
+
+
+def test_without_a_database_it_lives_and_says_that_it_cannot_serve(database_url: str) -> None:
+    nowhere = "postgresql://nobody@127.0.0.1:1/none"
+    with serving(database_url, served_by=nowhere) as api, api.client(role="viewer") as client:
+        refused = client.get("/api/v1/alerts")
+        ready = client.get("/readyz?verbose")
+        assert client.get("/livez").status_code == 200
+    assert (refused.status_code, refused.json()["code"]) == (503, "UNAVAILABLE")
+    assert "retry-after" in refused.headers
+    assert ready.status_code == 503
