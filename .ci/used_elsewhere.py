@@ -7,8 +7,8 @@ heads, run_args
 # pydantic-settings looks for these in a settings class.
 _.model_config, _.settings_customise_sources, _.get_field_value
 
-# Settings of parts that are still to come: the schedule of sweeps and syncs, the webhook.
-_.sweep_interval_seconds, _.sync_scheduled, _.sync_interval_hours, _.webhook_url
+# Settings of parts that are still to come: the schedule of sweeps, the webhook.
+_.sweep_interval_seconds, _.webhook_url
 
 # Python itself: a context manager's arguments, the cause of an exception.
 traceback

@@ -4,11 +4,16 @@ from contextlib import closing
 from typing import Any, NamedTuple
 
 import pytest
+from psycopg2.extensions import connection as Connection
 
 from sinks.coupling.desyncs import Kind, UnknownSpecialization, check, count_desyncs
 from sinks.coupling.plans import Item, Plan, Scope, Side, UnknownPlan, make_plan
+from sinks.ledger import Identity, Ledger
 from sinks.migration import migrate_to_head
+from sinks.roles import API, WORKER
+from streams import rules
 from streams import sync as syncing
+from streams.schedule import Task, run_if_due
 from streams.sync import Applied, apply_plan
 from tests.coupling.stand import Stand
 
@@ -176,6 +181,22 @@ def test_every_repair_leaves_for_its_topic(stand: Stand) -> None:
     assert isinstance(item, Item)
     messages = "SELECT count(*) FROM outbox, json_array_elements(messages::json) m WHERE m->>'topic' = 'level-commands'"
     assert stand.run(messages) == [(1,)]
+
+
+@pytest.mark.parametrize("role", [WORKER, API])
+def test_the_roles_that_serve_may_plan_and_mend(stand: Stand, role: str) -> None:
+    stand.part(1, "PLAYER", 2, None)
+
+    def connect_as_role() -> Connection:
+        connection = stand.connect()
+        with connection, connection.cursor() as cursor:
+            cursor.execute(f"SET ROLE {role}")
+        return connection
+
+    with closing(Ledger(connect_as_role, rules, Identity("", ""))) as ledger:
+        (item,) = syncing.sync(connect_as_role, ledger, EVERYONE, "progress", actor="eva", origin="http")
+        assert run_if_due(connect_as_role, Task("nothing", 1.0, dict), owner="eva")
+    assert item.outcome == "synced"
 
 
 def test_an_adopted_academys_desyncs_are_all_found_planned_and_mended(legacy_url: str) -> None:
