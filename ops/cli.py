@@ -44,6 +44,7 @@ COMMANDS: Final = (
     Command("dlq", "ops.dlq", "Look at dead letters, retry them or give them up."),
     Command("sync", "ops.sync", "Find where progress and license disagree, plan repairs and apply them."),
     Command("coupling", "ops.coupling", "Check progress against license, and have the database refuse what parts them."),
+    Command("reconcile", "ops.reconcile", "Check every invariant, raise alerts and resolve them."),
     Command("alerts", "ops.alerts", "Look at alerts, silence and acknowledge them."),
     Command("ledger", "ops.ledger", "Look into the ledger's past, export it, and prove that nobody tampered with it."),
     Command("erase", "ops.erase", "Erase what is personal about a user."),

@@ -160,6 +160,7 @@ tournament_participations = Table(
     _time("achieved_at"),
     PrimaryKeyConstraint("id", name="tournament_participations_pkey"),
     UniqueConstraint("user_id", "semester_id", name="uq_user_semester_participation"),
+    Index("ix_tournament_participations_semester", "semester_id"),
     CheckConstraint("status IN ('final', 'withdrawn')", name="ck_tournament_participations_status"),
     CheckConstraint("revision >= 1", name="ck_tournament_participations_revision"),
 )

@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Awaitable, Callable, Mapping
-from typing import Any
+from typing import Any, TypeVar
 
 import faust
 from faust.app import BootStrategy
@@ -12,8 +12,10 @@ from yarl import URL
 
 from schemas.settings import Settings
 from streams.agents import AGENTS
-from streams.consumer import Transport
+from streams.consumer import Pipeline, Transport
 from streams.recorder import Recorder
+
+_Sink = TypeVar("_Sink")
 
 
 class _Boot(BootStrategy):
@@ -28,7 +30,7 @@ class App(faust.App):
 
     BootStrategy = _Boot
 
-    def __init__(self, *args: Any, pipeline: Recorder, consumer_settings: Mapping[str, Any], **options: Any) -> None:
+    def __init__(self, *args: Any, pipeline: Pipeline, consumer_settings: Mapping[str, Any], **options: Any) -> None:
         self.pipeline = pipeline
         self.consumer_settings = consumer_settings
         super().__init__(*args, **options)
@@ -39,13 +41,21 @@ class App(faust.App):
 
 def build_app(settings: Settings, recorder: Recorder) -> App:
     """The app of one worker, as `settings` say, recording into `recorder`. Needs a running event loop."""
+    app = make_app(settings, settings.group, recorder, len(AGENTS))
+    for topic, agent in AGENTS.items():
+        bind(app, settings.topic_prefix + topic, topic, agent, recorder)
+    return app
+
+
+def make_app(settings: Settings, group: str, pipeline: Pipeline, agents: int) -> App:
+    """An app without agents, in the consumer group `group`."""
     # They tell of every start and rebalance in dozens of lines; what matters of that we log ourselves.
     for chatty in ("aiokafka", "faust", "mode", "streams.app", "streams.consumer"):
         logging.getLogger(chatty).setLevel(logging.WARNING)
     brokers = [URL(f"kafka://{server}") for server in settings.bootstrap_servers.split(",")]
-    app = App(
-        settings.group,
-        pipeline=recorder,
+    return App(
+        group,
+        pipeline=pipeline,
         consumer_settings=settings.aiokafka(),
         broker=brokers,
         key_serializer="raw",
@@ -58,7 +68,7 @@ def build_app(settings: Settings, recorder: Recorder) -> App:
         # What an agent took in is recorded before its partition goes to somebody else.
         stream_wait_empty=True,
         # With the recorder's own bounds this keeps a worker's memory flat.
-        stream_buffer_maxsize=max(settings.buffer_events // len(AGENTS), 1),
+        stream_buffer_maxsize=max(settings.buffer_events // agents, 1),
         broker_commit_interval=1.0,
         broker_session_timeout=settings.session_timeout_seconds,
         # Also how soon a member hears that others join or leave.
@@ -67,16 +77,14 @@ def build_app(settings: Settings, recorder: Recorder) -> App:
         broker_request_timeout=90.0,
         broker_max_poll_records=2_000,
     )
-    for topic, agent in AGENTS.items():
-        source = app.topic(settings.topic_prefix + topic, key_type=bytes, value_type=bytes, allow_empty=True)
-        app.agent(source, name=topic)(_bound(agent, recorder))
-    return app
 
 
-def _bound(
-    agent: Callable[[StreamT[bytes], Recorder], Awaitable[None]], recorder: Recorder
-) -> Callable[[StreamT[bytes]], Awaitable[None]]:
+def bind(
+    app: App, name: str, topic: str, agent: Callable[[StreamT[bytes], _Sink], Awaitable[None]], sink: _Sink
+) -> None:
+    """Have `agent` read the topic that Kafka knows by `name`, into `sink`."""
+
     async def bound(stream: StreamT[bytes]) -> None:
-        await agent(stream, recorder)
+        await agent(stream, sink)
 
-    return bound
+    app.agent(app.topic(name, key_type=bytes, value_type=bytes, allow_empty=True), name=topic)(bound)

@@ -1,0 +1,77 @@
+"""What a sweep needs besides the invariants: ranges of users, alerts about them, and how far it came."""
+
+from typing import Final
+
+import msgspec
+from psycopg2.extensions import cursor as Cursor
+
+# Held under a name of its own: a scheduled run forgets its outcome as soon as the next one begins.
+_CHECKPOINT: Final = "checkpoint of the sweep"
+
+_RANGE_END: Final = """
+SELECT max(id), count(*) FROM (SELECT id FROM users WHERE id > %s ORDER BY id LIMIT %s) AS chunk
+"""
+
+_FIRING: Final = """
+SELECT DISTINCT subject FROM reward_alerts
+ WHERE status = 'firing' AND kind = ANY (%s) AND labels ? 'user_id'
+   AND (labels ->> 'user_id')::bigint BETWEEN %s AND %s
+"""
+
+_SAVE: Final = """
+INSERT INTO scheduled_runs AS run (task, started_by, outcome) VALUES (%s, 'sweep', %s::jsonb)
+ON CONFLICT ON CONSTRAINT pk_scheduled_runs DO UPDATE SET outcome = EXCLUDED.outcome, started_at = now()
+"""
+
+_FETCH: Final = """
+SELECT (outcome ->> 'after')::bigint FROM scheduled_runs
+ WHERE task = %s AND started_at > now() - interval '1 hour'
+"""
+
+_COUNT: Final = "SELECT count(*) FROM users WHERE id > %s"
+
+
+def fetch_positions(cursor: Cursor) -> dict[tuple[str, str, int, str], int]:
+    """The next offset by group, topic, partition and log."""
+    cursor.execute("SELECT consumer_group, topic, partition, log_id, next_offset FROM partition_positions")
+    return {tuple(where): offset for *where, offset in cursor.fetchall()}
+
+
+def range_end(cursor: Cursor, after: int, size: int) -> tuple[int, int] | None:
+    """The last id of the next `size` users after `after`, and how many they are; None where there are none."""
+    cursor.execute(_RANGE_END, (after, size))
+    last, users = cursor.fetchone() or (None, 0)
+    return None if last is None else (last, users)
+
+
+def firing_users(cursor: Cursor, kinds: list[str], first: int, last: int) -> list[str]:
+    """The subjects that alerts of `kinds` fire about, among the users from `first` to `last`."""
+    cursor.execute(_FIRING, (kinds, first, last))
+    return [subject for (subject,) in cursor.fetchall()]
+
+
+def firing_positions(cursor: Cursor) -> list[str]:
+    """The partitions that alerts fire about because a receipt is ahead of the position."""
+    cursor.execute(
+        "SELECT subject FROM reward_alerts WHERE status = 'firing' AND kind = 'INV-R09' AND subject NOT LIKE '% of %'"
+    )
+    return [subject for (subject,) in cursor.fetchall()]
+
+
+def count_users(cursor: Cursor, after: int) -> int:
+    """How many users there are after the id."""
+    cursor.execute(_COUNT, (after,))
+    ((count,),) = cursor.fetchall()
+    return int(count)
+
+
+def save_checkpoint(cursor: Cursor, after: int) -> None:
+    """Remember that everybody up to the id `after` is swept; 0 where the sweep is over."""
+    cursor.execute(_SAVE, (_CHECKPOINT, msgspec.json.encode({"after": after}).decode()))
+
+
+def fetch_checkpoint(cursor: Cursor) -> int:
+    """Where a sweep stopped within the last hour; 0 where it is to begin with the first user."""
+    cursor.execute(_FETCH, (_CHECKPOINT,))
+    row = cursor.fetchone()
+    return 0 if row is None else int(row[0] or 0)

@@ -1,0 +1,21 @@
+"""The agent of `reward-alerts`: tells the webhook of every alert, in order, until it has taken it."""
+
+from typing import Protocol
+
+from faust.types import StreamT
+
+from streams.agents.draining import drained
+from streams.consumer import LinkedMessage
+
+
+class Tells(Protocol):
+    """What tells somebody of alerts, and acknowledges them."""
+
+    async def tell(self, messages: list[LinkedMessage]) -> None:
+        """Tell of all alerts in `messages`."""
+
+
+async def reward_alerts(stream: StreamT[bytes], teller: Tells) -> None:
+    """Pass alerts on."""
+    async for messages in drained(stream):
+        await teller.tell(messages)

@@ -1,0 +1,266 @@
+"""The reconciler: a process of its own that reads `reward-entries`, checks whom they touch, and sweeps now and then.
+
+Checking twice does no harm, so Kafka's own offsets will do: they are committed after the check. Who begins without one
+begins at the end of the log, with a sweep.
+"""
+
+import asyncio
+import os
+import signal
+import socket
+import threading
+import time
+from collections.abc import Iterable, Mapping
+from contextlib import closing
+from dataclasses import asdict
+from typing import Any, Final, cast
+
+import msgspec
+import psycopg2
+import structlog
+from confluent_kafka import Consumer as KafkaConsumer
+from confluent_kafka import TopicPartition
+from faust.types import TP
+
+from schemas.errors import LaurelsError, MustStop
+from schemas.events import REWARD_ALERTS, REWARD_ENTRIES
+from schemas.messages import Alert, RewardEntry
+from schemas.settings import Settings
+from sinks.database import Verdict, classify, connector
+from sinks.positions import Partition
+from streams.agents.reward_alerts import reward_alerts
+from streams.agents.reward_entries import reward_entries
+from streams.app import App, bind, make_app
+from streams.backoff import Backoff
+from streams.consumer import Consumer, LinkedMessage
+from streams.logs import Logs
+from streams.monitor import Monitor
+from streams.reconciliation import PositionsSeen, check_users, grace_of, sweep, touched_users
+from streams.schedule import Schedule, Task
+from streams.telemetry import Telemetry
+from streams.tenures import Tenure
+from streams.webhook import Webhook
+
+GATHER_SECONDS: Final = 0.15
+"""How long changes gather before they are checked: a busy user is checked once and not for each event."""
+STOP_SECONDS: Final = 5.0
+TIMEOUT_SECONDS: Final = 10.0
+LOOK_SECONDS: Final = 1.0
+
+log = structlog.get_logger()
+
+
+class Reconciler:
+    """What the consumer and the agents need; everything here is called on the event loop."""
+
+    def __init__(self, settings: Settings, group: str, telemetry: Telemetry) -> None:
+        self._settings = settings
+        self._group = group
+        self._telemetry = telemetry
+        self._connect = connector(settings.database_url, name="laurels reconcile")
+        self._logs = Logs(settings.librdkafka(), prefix=settings.topic_prefix)
+        self._grace = grace_of(settings)
+        self._webhook = Webhook(settings.webhook_url.get_secret_value()) if settings.webhook_url else None
+        self._decode = msgspec.json.Decoder(RewardEntry).decode
+        self._decode_alert = msgspec.json.Decoder(Alert).decode
+        self._sweeping = threading.Lock()
+        self._sweep_wanted = threading.Event()
+        self._positions = PositionsSeen()
+        self.consumer: Consumer | None = None
+
+    def schedule(self) -> Schedule:
+        """The sweeps: everybody's at their time by one process, and at once where more was touched than was named."""
+        every = self._settings.sweep_interval_seconds
+        owner = f"{socket.gethostname()}-{os.getpid()}"
+        return Schedule(self._connect, [Task("sweep", every, self._sweep)], owner=owner)
+
+    def sweep_when_wanted(self) -> None:
+        """Sweep at once whenever it is asked for, in a thread of its own."""
+        while True:
+            self._sweep_wanted.wait()
+            self._sweep_wanted.clear()
+            try:
+                log.info("swept", outcome=self._sweep())
+            except (LaurelsError, psycopg2.Error) as error:
+                log.warning("sweep failed, and is tried again", error=str(error))
+                time.sleep(1.0)
+                self._sweep_wanted.set()
+
+    def _sweep(self) -> dict[str, Any]:
+        with self._sweeping:
+            swept = sweep(self._connect, self._grace)
+        return {**asdict(swept), "violations": len(swept.violations)}
+
+    def look_at_tournaments(self) -> None:
+        """See once a second what no entry speaks of: new rosters, and positions that went back."""
+        while True:
+            try:
+                with closing(self._connect()) as connection, connection.cursor() as cursor:
+                    while True:
+                        with connection:
+                            check_users(cursor, (), self._grace)
+                            self._positions.check(cursor)
+                        time.sleep(LOOK_SECONDS)
+            except psycopg2.Error as error:
+                log.warning("tournaments and positions could not be looked at", error=str(error))
+                time.sleep(LOOK_SECONDS)
+
+    # The consumer
+
+    async def take_over(self, partitions: Iterable[TP], generation: int) -> dict[TP, Tenure]:
+        """Read on where this group committed, else at the end of the log, after a sweep."""
+        wanted = list(partitions)
+        tenures = await asyncio.to_thread(self._take_over, wanted, generation) if wanted else {}
+        self._telemetry.holds(list(tenures.values()))
+        return tenures
+
+    def _take_over(self, wanted: list[TP], generation: int) -> dict[TP, Tenure]:
+        prefix = self._settings.topic_prefix
+        states = self._logs.states([self._ours(tp) for tp in wanted])
+        client = {**self._settings.librdkafka(), "group.id": self._group, "enable.auto.commit": False}
+        with closing(KafkaConsumer(client)) as consumer:
+            asked = [TopicPartition(tp.topic, tp.partition) for tp in wanted]
+            committed = {TP(c.topic, c.partition): c.offset for c in consumer.committed(asked, timeout=TIMEOUT_SECONDS)}
+        tenures = {}
+        for tp in wanted:
+            state = states[tp.topic.removeprefix(prefix), tp.partition]
+            offset = committed[tp]
+            if not state.start_offset <= offset <= state.end_offset:
+                self._sweep_wanted.set()
+                offset = state.end_offset
+            tenures[tp] = _tenure(*self._ours(tp), offset, state.end_offset, generation)
+        return tenures
+
+    def _ours(self, tp: TP) -> Partition:
+        return tp.topic.removeprefix(self._settings.topic_prefix), tp.partition
+
+    def give_up(self) -> None:
+        """Nothing is held that others must wait for."""
+
+    async def finish(self) -> None:
+        """Nothing is held that others must wait for: what is not acknowledged is checked again."""
+
+    def saw(self, tp: TP, generation: int, empty: tuple[int, int] | None, end_offset: int) -> None:
+        """What holds no record touches nobody."""
+
+    # The agents
+
+    async def pause(self) -> None:
+        """Let changes gather."""
+        await asyncio.sleep(GATHER_SECONDS)
+
+    async def check(self, messages: list[LinkedMessage]) -> None:
+        """Check everyone touched, as often as it takes, and acknowledge the messages."""
+        users, everybody = touched_users(self._entries(messages))
+        if everybody:
+            self._sweep_wanted.set()
+        if users:
+            await asyncio.to_thread(self._check, users)
+        self._acknowledge(messages)
+
+    def _entries(self, messages: Iterable[LinkedMessage]) -> Iterable[RewardEntry]:
+        for message in messages:
+            try:
+                yield self._decode(cast("bytes", message.value))
+            except msgspec.MsgspecError as error:
+                log.warning("not an entry", topic=message.topic, offset=message.offset, error=str(error))
+
+    def _check(self, users: set[int]) -> None:
+        backoff = Backoff(most=5.0)
+        while True:
+            try:
+                with closing(self._connect()) as connection, connection, connection.cursor() as cursor:
+                    check_users(cursor, users, self._grace)
+            except psycopg2.Error as error:
+                if classify(error) is not Verdict.RETRY:
+                    raise
+                log.warning("reconciliation waits for Postgres", sqlstate=error.pgcode)
+                time.sleep(backoff.next_seconds())
+            else:
+                return
+
+    async def tell(self, messages: list[LinkedMessage]) -> None:
+        """Tell the webhook of the alerts, and acknowledge them once it took them."""
+        assert self._webhook is not None
+        alerts = []
+        for message in messages:
+            if message.value is None:
+                continue
+            try:
+                alerts.append(self._decode_alert(message.value))
+            except msgspec.MsgspecError as error:
+                log.warning("not an alert", topic=message.topic, offset=message.offset, error=str(error))
+        if alerts:
+            await self._webhook.tell(alerts)
+        self._acknowledge(messages)
+
+    def _acknowledge(self, messages: Iterable[LinkedMessage]) -> None:
+        assert self.consumer is not None
+        for message in messages:
+            self.consumer.acknowledge(message.tp, message.offset + 1)
+
+    def build_app(self) -> App:
+        """The Faust app with its agents; the one for alerts only where there is a webhook."""
+        agents: Mapping[str, Any] = {REWARD_ENTRIES: reward_entries}
+        if self._webhook is not None:
+            agents = {**agents, REWARD_ALERTS: reward_alerts}
+        app = make_app(self._settings, self._group, self, len(agents))
+        for topic, agent in agents.items():
+            bind(app, self._settings.topic_prefix + topic, topic, agent, self)
+        self.consumer = cast("Consumer", app.consumer)
+        return app
+
+
+async def reconcile_forever(settings: Settings) -> None:
+    """Check whoever is touched until SIGTERM; several processes share the work."""
+    telemetry = Telemetry()
+    reconciler = Reconciler(settings, f"{settings.group}-reconcile", telemetry)
+    stop = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    monitor = Monitor(telemetry, settings.metrics_host, settings.metrics_port)
+    monitor.start()
+    app = reconciler.build_app()
+    schedule = reconciler.schedule()
+    schedule.start()
+    for work in (reconciler.sweep_when_wanted, reconciler.look_at_tournaments):
+        threading.Thread(target=work, name=work.__name__, daemon=True).start()
+    starting = asyncio.create_task(app.start(), name="faust")
+    crashing = asyncio.create_task(app._crashed.wait(), name="crash")  # noqa: SLF001
+    stopping = asyncio.create_task(stop.wait(), name="stop")
+    beating = asyncio.create_task(_beat(telemetry), name="beat")
+    try:
+        await asyncio.wait({crashing, stopping}, return_when=asyncio.FIRST_COMPLETED)
+        if app.crash_reason is not None:
+            message = f"{type(app.crash_reason).__name__}: {app.crash_reason}"
+            raise MustStop(message) from app.crash_reason
+    finally:
+        for task in (starting, crashing, stopping, beating):
+            task.cancel()
+        try:
+            async with asyncio.timeout(STOP_SECONDS):
+                await app.stop()
+        except TimeoutError:
+            log.warning("Faust does not stop; its membership ends by its session timeout")
+        schedule.stop(0)
+        monitor.stop()
+
+
+async def _beat(telemetry: Telemetry) -> None:
+    while True:
+        telemetry.turned()
+        await asyncio.sleep(1.0)
+
+
+def _tenure(topic: str, partition: int, offset: int, end: int, generation: int) -> Tenure:
+    return Tenure(
+        topic=topic,
+        partition=partition,
+        log_id="",
+        epoch=0,
+        generation=generation,
+        next_offset=offset,
+        claimed=offset,
+        recorded=offset,
+        end_offset=end,
+    )

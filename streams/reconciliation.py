@@ -1,0 +1,216 @@
+"""Checks that what Postgres holds is what the events say: touched users at once, everybody in sweeps.
+
+Every invariant is one statement and so sees one moment: a batch that is being recorded is seen whole or not at all. A
+sweep looks twice, the second time in the transaction that raises the alert, so that what is mended meanwhile stays quiet.
+"""
+
+from collections.abc import Callable, Collection, Iterable, Mapping
+from contextlib import closing
+from dataclasses import dataclass, field
+from datetime import timedelta
+from functools import lru_cache
+from typing import Final
+
+from psycopg2.extensions import cursor as Cursor
+
+from schemas.messages import RecordedEntry, RewardEntry
+from schemas.rewards import License, RatedResult, Rating, RatingPoint, UserState
+from schemas.ruleset import RatingRule, from_canonical_json
+from schemas.settings import Settings
+from sinks.alerts import raise_alerts, resolve_absent, resolve_alerts
+from sinks.database import Connect
+from sinks.invariants.checking import (
+    INVARIANTS,
+    MOST_ID,
+    Ids,
+    Range,
+    Violation,
+    find_positions_behind,
+    find_violations,
+)
+from sinks.invariants.sweeping import (
+    count_users,
+    fetch_checkpoint,
+    fetch_positions,
+    firing_positions,
+    firing_users,
+    range_end,
+    save_checkpoint,
+)
+from sinks.invariants.tournaments import Grace, check_touched_tournaments, check_tournaments, mark_distributed
+from streams.rules.ratings import rate
+
+CHUNK_USERS: Final = 5_000
+USERS_AT_ONCE: Final = 2_000
+RECENT_ROSTERS: Final = timedelta(minutes=2)
+
+ROSTERS: Final = "INV-R04"
+POSITIONS: Final = "INV-R09"
+ALL: Final = (*INVARIANTS, ROSTERS, POSITIONS)
+"""Every invariant there is."""
+
+Progressed = Callable[[int, int], None]
+"""Told of users that were swept, and of how many there are."""
+
+
+@dataclass(slots=True)
+class Swept:
+    """What a sweep found; users are those that it looked at."""
+
+    users: int = 0
+    violations: list[Violation] = field(default_factory=list)
+    distributed: int = 0
+
+
+def grace_of(settings: Settings) -> Grace:
+    """How long results may be missing."""
+    return Grace(timedelta(hours=settings.roster_warning_hours), timedelta(hours=settings.roster_critical_hours))
+
+
+def recompute(license_: License, results: Mapping[RatingPoint, RatedResult], ruleset: str) -> Mapping[str, Rating]:
+    """The ratings that the rules make of a license's results."""
+    state = UserState(0, {})
+    state.licenses["rated"] = license_
+    state.results["rated"] = dict(results)
+    return rate(state, {"rated": {}}, _rating_rule(ruleset))["rated"].skills
+
+
+@lru_cache(maxsize=16)
+def _rating_rule(ruleset: str) -> RatingRule:
+    return from_canonical_json(ruleset).content.rating
+
+
+def touched_users(entries: Iterable[RewardEntry]) -> tuple[set[int], bool]:
+    """The users that messages on `reward-entries` speak of, and whether more are touched than are named."""
+    users: set[int] = set()
+    everybody = False
+    for entry in entries:
+        if isinstance(entry, RecordedEntry):
+            users.add(entry.user_id)
+            users.update(int(credit[2]) for credit in entry.grant.get("credits", ()) if len(credit) > 2)  # noqa: PLR2004
+        else:
+            users.update(entry.user_ids)
+            everybody |= entry.truncated
+    return users, everybody
+
+
+def check_users(cursor: Cursor, users: Collection[int], grace: Grace) -> list[Violation]:
+    """Check these users and their tournaments: raise what is broken, resolve what holds again, within the transaction."""
+    seen: list[Violation] = []
+    ordered = sorted(users)
+    for start in range(0, len(ordered), USERS_AT_ONCE):
+        chunk = ordered[start : start + USERS_AT_ONCE]
+        found = find_violations(cursor, Ids(chunk), recompute)
+        raise_alerts(cursor, found)
+        resolve_absent(cursor, list(INVARIANTS), [f"user {user_id}" for user_id in chunk], found)
+        seen += found
+    tournaments = check_touched_tournaments(cursor, ordered, RECENT_ROSTERS)
+    if tournaments:
+        seen += _check_tournaments(cursor, grace, tournaments)[0]
+    return seen
+
+
+def sweep(
+    connect: Connect,
+    grace: Grace,
+    *,
+    wanted: Collection[str] = ALL,
+    resume: bool = True,
+    progressed: Progressed = lambda _users, _of: None,
+) -> Swept:
+    """Check everybody, some thousands at a time, each of them in short transactions of its own; raise and resolve.
+
+    With `resume` a sweep that was killed goes on where it was, and the next one begins anew.
+    """
+    swept = Swept()
+    kinds = [kind for kind in wanted if kind in INVARIANTS]
+    with closing(connect()) as connection, connection.cursor() as cursor:
+        after = fetch_checkpoint(cursor) if resume else 0
+        total = count_users(cursor, after)
+        connection.rollback()
+        behind: list[Violation] = []
+        while (chunk := range_end(cursor, after, CHUNK_USERS)) is not None:
+            last, users = chunk
+            scope = Range(after + 1, last)
+            suspects = find_violations(cursor, scope, recompute, kinds)
+            if POSITIONS in wanted:
+                behind += find_positions_behind(cursor, scope)
+            connection.rollback()
+            swept.violations += _settle(cursor, scope, kinds, suspects)
+            if resume:
+                save_checkpoint(cursor, last)
+            connection.commit()
+            after = last
+            swept.users += users
+            progressed(users, total)
+        _settle(cursor, Range(after + 1, MOST_ID), kinds, [])
+        if POSITIONS in wanted:
+            swept.violations += _settle_positions(cursor, behind)
+        if ROSTERS in wanted:
+            seen, swept.distributed = _check_tournaments(cursor, grace, None)
+            swept.violations += seen
+        if resume:
+            save_checkpoint(cursor, 0)
+        connection.commit()
+    return swept
+
+
+def went_back(subject: str, expected: str, found: str, labels: dict[str, str]) -> Violation:
+    """INV-R09, as a look at a position finds it."""
+    return Violation(kind=POSITIONS, subject=subject, expected=expected, found=found, labels=labels)
+
+
+class PositionsSeen:
+    """How far each position was when last looked at, while its log stays the same: it never goes back."""
+
+    def __init__(self) -> None:
+        self._seen: dict[tuple[str, str, int, str], int] = {}
+
+    def check(self, cursor: Cursor) -> None:
+        """Raise an alert for each position that went back, resolve it once that has been caught up with."""
+        for where, now in fetch_positions(cursor).items():
+            before = self._seen.setdefault(where, now)
+            group, topic, partition, _ = where
+            subject = f"{topic}/{partition} of {group}"
+            if now < before:
+                labels = {"topic": topic, "partition": str(partition)}
+                expected = f"a position of at least {before}"
+                raise_alerts(cursor, [went_back(subject, expected, str(now), labels)])
+            elif now > before:
+                resolve_alerts(cursor, [(POSITIONS, subject)])
+                self._seen[where] = now
+
+
+def _settle(cursor: Cursor, scope: Range, kinds: list[str], suspects: list[Violation]) -> list[Violation]:
+    """Look a second time at whom alerts are about or will be, and raise or resolve them in the same transaction."""
+    suspected = {int(violation.labels["user_id"]) for violation in suspects}
+    firing = firing_users(cursor, kinds, scope.first, scope.last)
+    if not suspected and not firing:
+        return []
+    users = suspected | {int(subject.removeprefix("user ")) for subject in firing}
+    found = find_violations(cursor, Ids(users), recompute, kinds)
+    raise_alerts(cursor, found)
+    resolve_absent(cursor, kinds, [f"user {user_id}" for user_id in sorted(users)], found)
+    return found
+
+
+def _settle_positions(cursor: Cursor, behind: list[Violation]) -> list[Violation]:
+    seen = list({violation.fingerprint: violation for violation in behind}.values())
+    raise_alerts(cursor, seen)
+    # That a position went back is resolved by who saw it.
+    resolve_absent(cursor, [POSITIONS], firing_positions(cursor), seen)
+    return seen
+
+
+def _check_tournaments(
+    cursor: Cursor, grace: Grace, tournaments: Collection[int] | None
+) -> tuple[list[Violation], int]:
+    seen, complete = check_tournaments(cursor, grace, tournaments)
+    raise_alerts(cursor, seen)
+    if tournaments is None:
+        resolve_absent(cursor, [ROSTERS], None, seen)
+    else:
+        broken = {violation.subject for violation in seen}
+        subjects = (f"tournament {tournament}" for tournament in tournaments)
+        resolve_alerts(cursor, [(ROSTERS, subject) for subject in subjects if subject not in broken])
+    return seen, mark_distributed(cursor, complete) if complete else 0

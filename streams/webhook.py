@@ -1,0 +1,67 @@
+"""Alerts as Alertmanager's API v2 takes them."""
+
+import asyncio
+from collections.abc import Sequence
+from http import HTTPStatus
+from typing import Any, Final
+
+import httpx
+import structlog
+
+from schemas.messages import Alert
+from streams.backoff import Backoff
+
+TIMEOUT_SECONDS: Final = 5.0
+_LASTING_REFUSALS: Final = (HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_MANY_REQUESTS)
+
+log = structlog.get_logger()
+
+
+def as_alertmanager(alert: Alert) -> dict[str, Any]:
+    """`alert` in Alertmanager's v2 form. One that fires has no end: Alertmanager's own timeout follows the heartbeats."""
+    told: dict[str, Any] = {
+        "labels": {
+            **alert.labels,
+            "alertname": alert.kind,
+            "severity": alert.severity,
+            "subject": alert.subject,
+            "fingerprint": alert.fingerprint,
+        },
+        "annotations": alert.annotations,
+        "startsAt": alert.first_seen.isoformat(),
+    }
+    if alert.resolved_at is not None:
+        told["endsAt"] = alert.resolved_at.isoformat()
+    return told
+
+
+class Webhook:
+    """Posts alerts to one address, again and again until it answers."""
+
+    def __init__(self, url: str) -> None:
+        self._url = url
+        self._client = httpx.AsyncClient(timeout=TIMEOUT_SECONDS)
+
+    async def tell(self, alerts: Sequence[Alert]) -> bool:
+        """Post the alerts; False where the receiver refuses them for good, which is logged."""
+        backoff = Backoff(first=0.5, most=30.0)
+        body = [as_alertmanager(alert) for alert in alerts]
+        while True:
+            try:
+                answer = await self._client.post(self._url, json=body)
+            except httpx.HTTPError as error:
+                problem = type(error).__name__
+            else:
+                if answer.is_success:
+                    return True
+                problem = f"status {answer.status_code}"
+                if answer.is_client_error and answer.status_code not in _LASTING_REFUSALS:
+                    log.error("the webhook refuses alerts", problem=problem, alerts=len(alerts))
+                    return False
+            pause = backoff.next_seconds()
+            log.warning("the webhook does not take alerts", problem=problem, again_in_seconds=round(pause, 1))
+            await asyncio.sleep(pause)
+
+    async def close(self) -> None:
+        """Close its connections."""
+        await self._client.aclose()
