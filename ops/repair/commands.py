@@ -20,7 +20,6 @@ from schemas.errors import LaurelsError
 from schemas.settings import load_settings
 from sinks.audit import AuditEntry, write_audit
 from sinks.database import Timeouts, connector
-from sinks.ledger.rulesets import fetch_levels
 
 PATIENT = Timeouts(statement_ms=3_600_000, idle_in_transaction_ms=0)
 
@@ -96,7 +95,6 @@ def _find(connection: Connection, user_id: int | None) -> Findings:
     findings = Findings()
     missing: list[Entry] = []
     with connection.cursor() as cursor:
-        levels = fetch_levels(cursor)
         for users in portions(cursor, user_id):
             findings.users += len(users)
             entries = Entries(cursor, users)
@@ -104,7 +102,7 @@ def _find(connection: Connection, user_id: int | None) -> Findings:
             findings.strays += entries.strays
         findings.missing = [told(entry) for entry in missing]
         for users in portions(cursor, user_id):
-            findings.balances += find_wrong(cursor, users, levels, missing)
+            findings.balances += find_wrong(cursor, users, missing)
     return findings
 
 
@@ -113,7 +111,6 @@ def _mend(connection: Connection, user_id: int | None, actor: str) -> Findings:
     findings = Findings()
     concerned: set[int] = set()
     with connection.cursor() as cursor:
-        levels = fetch_levels(cursor)
         for users in portions(cursor, user_id):
             findings.users += len(users)
             lock(cursor, users)
@@ -130,7 +127,7 @@ def _mend(connection: Connection, user_id: int | None, actor: str) -> Findings:
         others = sorted(concerned) if user_id is not None else []
         for users in [*portions(cursor, user_id), others]:
             lock(cursor, users)
-            wrong = find_wrong(cursor, users, levels)
+            wrong = find_wrong(cursor, users)
             set_right(cursor, wrong)
             findings.balances += wrong
             for each in wrong:

@@ -2,6 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
+from operator import itemgetter
 from typing import Any, Final
 
 from msgspec import Struct, field
@@ -9,8 +10,6 @@ from psycopg2 import sql
 from psycopg2.extensions import cursor as Cursor
 
 from ops.repair.demanded import Entry, Receipt, demanded
-from schemas.rewards import Levels
-from streams.rules.levels import xp_level
 
 AT_ONCE: Final = 500
 """As many users are looked at, and locked, at once."""
@@ -55,13 +54,20 @@ SELECT id, column_name, found, expected
  WHERE id = ANY(%(users)s)
 """
 
+# The level is where the last recorded level change left it. A standing that never had one is at level 1, unless it came
+# with an adopted database: nothing says where that was.
 PROGRESS: Final = """
 SELECT p.student_id, p.specialization_id, p.total_xp,
        p.opening_xp + (SELECT coalesce(sum(amount), 0)::bigint FROM xp_transactions e
                         WHERE e.user_id = p.student_id AND e.specialization_id = p.specialization_id),
-       p.current_level, p.level_adjustment, l.current_level, l.max_achieved_level
+       p.current_level, l.current_level, l.max_achieved_level,
+       coalesce(moved.receipt_seq, 0), coalesce(moved.to_level, CASE WHEN p.created_at <= adopted.at THEN NULL ELSE 1 END)
   FROM specialization_progress p
+ CROSS JOIN (SELECT max(recorded_at) AS at FROM reward_receipts WHERE origin = 'adopted') AS adopted
   LEFT JOIN user_licenses l ON l.user_id = p.student_id AND l.specialization_type = p.specialization_id
+  LEFT JOIN LATERAL (SELECT receipt_seq, to_level FROM license_progressions e
+                      WHERE e.user_license_id = l.id AND e.receipt_seq IS NOT NULL
+                      ORDER BY e.receipt_seq DESC LIMIT 1) AS moved ON true
  WHERE p.student_id = ANY(%(users)s) ORDER BY 1, 2
 """
 
@@ -241,10 +247,14 @@ def lock(cursor: Cursor, users: Sequence[int]) -> None:
         cursor.execute(statement, {"users": list(users)})
 
 
-def find_wrong(cursor: Cursor, users: Sequence[int], levels: Levels, missing: Sequence[Entry] = ()) -> list[Wrong]:
+def find_wrong(cursor: Cursor, users: Sequence[int], missing: Sequence[Entry] = ()) -> list[Wrong]:
     """The balances, totals and levels of `users` that are not what the ledger says, once `missing` is posted."""
     more: dict[tuple[Any, ...], int] = defaultdict(int)
+    levels: dict[tuple[int, str], tuple[int, int | None]] = {}
     for entry in missing:
+        if entry.table == "license_progressions":
+            user_id, name, seq = entry.key
+            levels[user_id, name] = max(levels.get((user_id, name), (0, None)), (seq, entry.values["to_level"]))
         if entry.table in OPENINGS:
             column = "xp_balance" if entry.table == "xp_transactions" else "credit_balance"
             more[entry.user_id, column] += entry.values["amount"]
@@ -255,17 +265,17 @@ def find_wrong(cursor: Cursor, users: Sequence[int], levels: Levels, missing: Se
         for user_id, column, found, expected in cursor.fetchall()
     ]
     cursor.execute(PROGRESS, {"users": list(users)})
-    for user_id, name, found, total, level, adjustment, licensed, highest in cursor.fetchall():
+    for user_id, name, found, total, level, licensed, highest, seq, said in cursor.fetchall():
         total_xp = total + more[user_id, name, "total_xp"]
         wrong.append(Wrong("specialization_progress", user_id, name, "total_xp", found, total_xp))
-        if found != total_xp or level != licensed:
-            needs = levels[name]
-            settled = max(1, min(xp_level(needs, total_xp) + adjustment, len(needs)))
-            wrong.append(Wrong("specialization_progress", user_id, name, "current_level", level, settled))
-            if licensed is not None:
-                wrong.append(Wrong("user_licenses", user_id, name, "current_level", licensed, settled))
-                most = max(settled, highest)
-                wrong.append(Wrong("user_licenses", user_id, name, "max_achieved_level", highest, most))
+        _, expected = max((seq, said), levels.get((user_id, name), (0, None)), key=itemgetter(0))
+        if expected is None:
+            continue
+        wrong.append(Wrong("specialization_progress", user_id, name, "current_level", level, expected))
+        if licensed is not None:
+            wrong.append(Wrong("user_licenses", user_id, name, "current_level", licensed, expected))
+            most = max(expected, highest)
+            wrong.append(Wrong("user_licenses", user_id, name, "max_achieved_level", highest, most))
     return [each for each in wrong if each.found != each.expected]
 
 

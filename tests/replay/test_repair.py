@@ -1,5 +1,8 @@
 """`laurels repair`: what somebody with owner rights did while the receipts stand."""
 
+import pytest
+
+from sinks.migration import migrate_to_head
 from tests.oracle.academy_log import Academy
 from tests.replay.rows import Laurels, everything, query
 
@@ -60,3 +63,21 @@ def test_a_plan_that_no_longer_holds_is_refused(academy: Academy, laurels: Laure
     academy.tamper("DELETE FROM xp_transactions WHERE user_id = 3")
     assert "look at it before" in laurels("repair", "apply", "--plan", planned["plan"], exits=1)
     assert query(academy.url, "SELECT count(*) FROM xp_transactions WHERE user_id = 2") == [(0,)]
+
+
+def test_of_an_adopted_database_only_sums_that_do_not_add_up_are_named(
+    legacy_url: str, laurels: Laurels, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    migrate_to_head(legacy_url)
+    monkeypatch.setenv("DATABASE_URL", legacy_url)
+    planned = laurels("repair", "plan", exits=1)
+    assert (planned["missing"], planned["strays"]) == ([], [])
+    off = query(
+        legacy_url,
+        "SELECT id, xp_balance FROM users WHERE xp_balance <> "
+        "(SELECT coalesce(sum(amount), 0) FROM xp_transactions WHERE user_id = users.id) ORDER BY 1",
+    )
+    named = [(each["user_id"], each["found"]) for each in planned["balances"] if each["column"] == "xp_balance"]
+    assert named == off
+    # Levels stand as they were given, in progress and license that may differ.
+    assert {each["column"] for each in planned["balances"]} == {"xp_balance", "credit_balance", "total_xp"}
