@@ -104,7 +104,7 @@ def simulate_command(
         request = resolve(settings, topic or list(RULED), start, end, partitions, user)
         with _cursor(settings, snapshot=True) as cursor, progress_bar() as bar:
             task = bar.add_task("simulated", total=request.events)
-            outcome = simulate(cursor, settings, request, _find(cursor, ruleset), lambda: bar.advance(task))
+            outcome = simulate(cursor, settings, request, _find(cursor, ruleset), lambda read: bar.advance(task, read))
     if as_json:
         typer.echo(msgspec.json.encode(outcome))
     elif as_csv:

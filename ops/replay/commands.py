@@ -212,7 +212,7 @@ def _plan(settings: Settings, request: Request) -> Plan:
         connection.set_session(isolation_level="REPEATABLE READ", readonly=True)
         task = bar.add_task("planned", total=request.events)
         with connection.cursor() as cursor:
-            made = make_plan(cursor, settings, request, lambda: bar.advance(task))
+            made = make_plan(cursor, settings, request, lambda read: bar.advance(task, read))
     made.seconds = round(monotonic() - began, 3)
     return made
 

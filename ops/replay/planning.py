@@ -3,6 +3,7 @@
 import hashlib
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Sequence
+from itertools import islice
 from typing import Any
 
 import msgspec
@@ -70,24 +71,19 @@ class Plan(Struct, kw_only=True):
     seconds: float = 0.0
 
 
-def make_plan(cursor: Cursor, settings: Settings, request: Request, seen: Callable[[], None]) -> Plan:
-    """Foresee the replay of `request`; `seen` is called for every record. `cursor` is in a read-only snapshot."""
+def make_plan(cursor: Cursor, settings: Settings, request: Request, advanced: Callable[[int], None]) -> Plan:
+    """Foresee the replay of `request`; `advanced` is told how many records were read. `cursor` is in a read-only snapshot."""
     levels = fetch_levels(cursor)
     basis = Decided(rules, levels, fetch_active_ruleset(cursor))
     deliveries = Deliveries(request, levels.keys())
     planning = Planning(cursor, basis)
     reader = RangeReader(settings, request.parts)
     try:
-        batch: list[Delivery] = []
-        for record, headers in in_order(reader, request.parts):
-            seen()
-            delivery = deliveries.make(record, headers)
-            if delivery is not None:
-                batch.append(delivery)
-            if len(batch) == AT_ONCE:
-                planning.take(batch)
-                batch = []
-        planning.take(batch)
+        records = in_order(reader, request.parts)
+        while read := list(islice(records, AT_ONCE)):
+            made = [deliveries.make(record, headers) for record, headers in read]
+            planning.take([delivery for delivery in made if delivery is not None])
+            advanced(len(read))
     finally:
         reader.close()
     return planning.plan()

@@ -19,7 +19,7 @@ from sinks.database import Connect, connector
 from sinks.ledger import Identity, Ledger
 from streams import rules
 
-AT_ONCE: Final = 1_000
+AT_ONCE: Final = 2_000
 """Records of a batch: as many as are locked, and lost to a kill, at once."""
 
 Advanced = Callable[[int], None]

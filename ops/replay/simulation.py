@@ -1,6 +1,7 @@
 """What users would have by another ruleset: a range folded from nothing, against what its sources gave. Writes nothing."""
 
 from collections.abc import Callable, Iterable
+from itertools import islice
 from typing import Any, Final
 
 from msgspec import Struct, field
@@ -113,18 +114,20 @@ class Simulation:
 
 
 def simulate(
-    cursor: Cursor, settings: Settings, request: Request, ruleset: Ruleset, seen: Callable[[], None]
+    cursor: Cursor, settings: Settings, request: Request, ruleset: Ruleset, advanced: Callable[[int], None]
 ) -> Outcome:
     """Simulate the range of `request` under `ruleset`; `cursor` is in a read-only snapshot."""
     simulation = Simulation(cursor, ruleset)
     deliveries = Deliveries(request, fetch_levels(cursor).keys())
     reader = RangeReader(settings, request.parts)
     try:
-        for record, headers in in_order(reader, request.parts):
-            seen()
-            delivery = deliveries.make(record, headers)
-            if delivery is not None and isinstance(delivery.parsed, TournamentResult | SessionAttendance):
-                simulation.take(delivery.parsed, delivery.payload_hash)
+        records = in_order(reader, request.parts)
+        while read := list(islice(records, AT_ONCE)):
+            for record, headers in read:
+                delivery = deliveries.make(record, headers)
+                if delivery is not None and isinstance(delivery.parsed, TournamentResult | SessionAttendance):
+                    simulation.take(delivery.parsed, delivery.payload_hash)
+            advanced(len(read))
     finally:
         reader.close()
     return simulation.outcome()
