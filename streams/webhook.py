@@ -1,6 +1,7 @@
 """Alerts as Alertmanager's API v2 takes them."""
 
 import asyncio
+import logging
 from collections.abc import Sequence
 from http import HTTPStatus
 from typing import Any, Final
@@ -39,6 +40,8 @@ class Webhook:
     """Posts alerts to one address, again and again until it answers."""
 
     def __init__(self, url: str) -> None:
+        # It logs every address, and this one is a secret.
+        logging.getLogger("httpx").setLevel(logging.WARNING)
         self._url = url
         self._client = httpx.AsyncClient(timeout=TIMEOUT_SECONDS)
 
