@@ -29,7 +29,10 @@ ReadingApp
 ChannelT, Conductor, Service, Stream
 
 # Fields that others read: in messages on Kafka, in a command's JSON.
-_.truncated, _.first_seen, _.unchecked
+_.truncated, _.first_seen, _.unchecked, _.distributed
+
+# A parameter of a query.
+_.critical
 RewardEntry
 
 # Fields of what the API answers; how FastAPI is told to make its document.
