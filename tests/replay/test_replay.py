@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import pytest
 
+from ops.replay import planning
 from schemas.events import TOURNAMENT_RESULTS
 from sinks.batch import Batch
 from tests.oracle.academy_log import Academy, result
@@ -38,6 +39,17 @@ def test_users_restored_from_an_older_backup_get_back_what_the_plan_says(academy
     assert query(academy.url, "SELECT id, xp_balance, credit_balance FROM users ORDER BY id") == balances
     assert laurels("verify")["differences"] == []
     assert laurels("replay", "plan")["changes"] == {}
+
+
+def test_a_plan_is_the_same_however_small_its_batches_are(
+    academy: Academy, laurels: Laurels, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    restore_empty(academy, [1, 2, 5])
+    whole = laurels("replay", "plan")
+    monkeypatch.setattr(planning, "AT_ONCE", 2)
+    portioned = laurels("replay", "plan")
+    assert {**portioned, "seconds": 0} == {**whole, "seconds": 0}
+    assert whole["inserted"]["reward_receipts"] > 19
 
 
 def test_a_plan_that_the_ledger_has_moved_away_from_is_refused(academy: Academy, laurels: Laurels) -> None:
