@@ -11,6 +11,10 @@ from faust.types import TP
 
 from schemas.errors import SteppedOver
 
+FETCH_MIN_BYTES: Final = 128 * 1024
+FETCH_WAIT_MS: Final = 10
+"""The broker answers when there is so much, or after so long. Answering for every single record would keep us and the
+broker busy with thousands of fetches a second, and every record waiting for them."""
 FETCH_SECONDS: Final = 0.5
 
 
@@ -79,7 +83,8 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
             max_poll_records=conf.broker_max_poll_records,
             max_poll_interval_ms=int(conf.broker_max_poll_interval * 1000),
             max_partition_fetch_bytes=conf.consumer_max_fetch_size,
-            fetch_max_wait_ms=500,
+            fetch_min_bytes=FETCH_MIN_BYTES,
+            fetch_max_wait_ms=FETCH_WAIT_MS,
             request_timeout_ms=int(conf.broker_request_timeout * 1000),
             session_timeout_ms=int(conf.broker_session_timeout * 1000),
             rebalance_timeout_ms=int(conf.broker_rebalance_timeout * 1000),
