@@ -7,9 +7,6 @@ heads, run_args
 # pydantic-settings looks for these in a settings class.
 _.model_config, _.settings_customise_sources, _.get_field_value
 
-# Settings of parts that are still to come: the schedule of sweeps, the webhook.
-_.sweep_interval_seconds, _.webhook_url
-
 # Python itself: a context manager's arguments, the cause of an exception.
 traceback
 _.__cause__
@@ -40,7 +37,7 @@ _.receipt_seq, _.completed_sessions, _.acknowledged_by, _.key_base64, _.value_ba
 _.openapi
 
 # Tables: the metadata has them, and SQL names them.
-alert_silences, api_tokens, audit_log, credit_transactions, license_progressions, migration_removed_rows
+alert_silences, api_tokens, audit_log, erased_values, ledger_seals, credit_transactions, license_progressions, migration_removed_rows
 scheduled_runs, sync_plan_items, sync_plans
 partition_positions, replay_runs, reward_alerts, reward_receipts, semesters, session_attendances, skill_rewards
 specialization_levels, specialization_progress, tournament_badges, tournament_participations, tournament_rankings

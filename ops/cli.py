@@ -43,7 +43,9 @@ COMMANDS: Final = (
     Command("positions", "ops.positions", "See where reading stands, move it to another cluster, accept a loss."),
     Command("dlq", "ops.dlq", "Look at dead letters, retry them or give them up."),
     Command("sync", "ops.sync", "Find where progress and license disagree, plan repairs and apply them."),
-    Command("coupling", "ops.coupling", "Check progress against license, and have the database refuse what parts them."),
+    Command(
+        "coupling", "ops.coupling", "Check progress against license, and have the database refuse what parts them."
+    ),
     Command("reconcile", "ops.reconcile", "Check every invariant, raise alerts and resolve them."),
     Command("alerts", "ops.alerts", "Look at alerts, silence and acknowledge them."),
     Command("ledger", "ops.ledger", "Look into the ledger's past, export it, and prove that nobody tampered with it."),
