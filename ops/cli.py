@@ -1,7 +1,6 @@
 """The `laurels` command: which commands there are, which module brings each, and what an error looks like."""
 
 import importlib
-import importlib.util
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -58,10 +57,6 @@ COMMANDS: Final = (
 )
 
 
-def _exists(command: Command) -> bool:
-    return importlib.util.find_spec(command.module) is not None
-
-
 def build_app(arguments: Sequence[str]) -> typer.Typer:
     """The command line as far as `arguments` need it: the named command alone, or only what `--help` lists.
 
@@ -76,7 +71,7 @@ def build_app(arguments: Sequence[str]) -> typer.Typer:
     )
     app.callback()(_laurels)
     wanted = next((argument for argument in arguments if not argument.startswith("-")), None)
-    for command in filter(_exists, COMMANDS):
+    for command in COMMANDS:
         if command.name == wanted:
             importlib.import_module(command.module).register(app)
         else:

@@ -7,7 +7,6 @@ import sys
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from importlib.util import find_spec
 from pathlib import Path
 from types import FrameType
 from typing import Final, Protocol
@@ -47,23 +46,17 @@ class Part:
     """A `laurels` command that `up` runs. `port` chooses where it answers `/readyz`, and `variable` tells it."""
 
     name: str
-    module: str
     arguments: tuple[str, ...]
     variable: str
     port: Callable[[Settings], int]
 
 
 PARTS: Final = (
-    Part("worker", "ops.worker", ("worker",), "LAURELS_METRICS_PORT", lambda given: given.metrics_port or free_port()),
-    Part("reconcile", "ops.reconcile", ("reconcile", "--follow"), "LAURELS_METRICS_PORT", lambda _: free_port()),
-    Part("api", "ops.api", ("api",), "LAURELS_HTTP_PORT", lambda given: given.http_port or free_port()),
+    Part("worker", ("worker",), "LAURELS_METRICS_PORT", lambda given: given.metrics_port or free_port()),
+    Part("reconcile", ("reconcile", "--follow"), "LAURELS_METRICS_PORT", lambda _: free_port()),
+    Part("api", ("api",), "LAURELS_HTTP_PORT", lambda given: given.http_port or free_port()),
 )
 """What runs besides Postgres and the broker, in the order in which it is started."""
-
-
-def parts() -> list[Part]:
-    """Those of the parts that this version has."""
-    return [part for part in PARTS if find_spec(part.module) is not None]
 
 
 @dataclass(slots=True)

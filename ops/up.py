@@ -20,7 +20,7 @@ from ops.embedded.kafka import ApacheKafka
 from ops.embedded.postgres import EmbeddedPostgres
 from ops.embedded.tansu import Tansu
 from ops.options import AsJson
-from ops.supervision import Stopped, Supervisor, deafen, is_ready, listen, parts, start_part
+from ops.supervision import PARTS, Stopped, Supervisor, deafen, is_ready, listen, start_part
 from ops.topics import create_topics
 from schemas.errors import LaurelsError
 from schemas.settings import SERVICES_FILE, Settings, load_settings
@@ -84,7 +84,7 @@ class Home:
         logs = FOLDER / "logs"
         logs.mkdir(exist_ok=True)
         addresses = {}
-        for part in parts():
+        for part in PARTS:
             child, address = start_part(part, self.settings, environ, logs)
             self.supervisor.watch(part.name, child)
             addresses[part.name] = address

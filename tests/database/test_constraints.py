@@ -27,6 +27,8 @@ TRANSFER = (
 LETTER = 'INSERT INTO dead_letters (topic, log_id, partition, "offset", reason, detail, status) '
 SYNC = "INSERT INTO sync_plan_items (plan_id, user_id, specialization_id, kinds, new_level) "
 ALERT = "INSERT INTO reward_alerts (fingerprint, kind, subject, severity, status, labels, annotations) "
+SEAL = "INSERT INTO ledger_seals VALUES "
+ERASED = "('users', 'email', 1, 'h', 1)"
 
 UNIQUE = {
     "uq_user_semester_participation": RESULT + "VALUES (1, 10, 'PLAYER', 'final', 1, now())",
@@ -82,6 +84,11 @@ UNIQUE = {
     "pk_dead_letters": 'INSERT INTO dead_letters (id, topic, log_id, partition, "offset", reason, detail) '
     "SELECT id, 't', 'c/t', 0, 1, '', '' FROM dead_letters",
     "pk_outbox": "INSERT INTO outbox (id, lane, message_count, messages) VALUES (1, 0, 1, ''), (1, 0, 1, '')",
+    "pk_ledger_seals": SEAL
+    + "(1, 'a', 1, 2, 2, 'r', 'm', 'p', 'h', now()), (1, 'b', 1, 2, 2, 'r', 'm', 'p', 'h', now())",
+    "uq_ledger_seals_range": SEAL
+    + "(1, 'a', 1, 2, 2, 'r', 'm', 'p', 'h', now()), (2, 'a', 1, 2, 2, 'r', 'm', 'p', 'h', now())",
+    "pk_erased_values": f"INSERT INTO erased_values VALUES {ERASED}, {ERASED}",
     "pk_audit_log": "INSERT INTO audit_log (id, actor, action, subject) VALUES (1, '', '', ''), (1, '', '', '')",
     "pk_alert_silences": "INSERT INTO alert_silences (id, reason, created_by, expires_at) "
     "VALUES (1, '', '', 'infinity'), (1, '', '', 'infinity')",
@@ -120,6 +127,7 @@ CHECKS = {
     "ck_alert_silences_expires": "INSERT INTO alert_silences (reason, created_by, expires_at) VALUES ('', '', '2000-01-01')",
     "ck_migration_removed_rows_action": "INSERT INTO migration_removed_rows (revision, table_name, row_id, action, reason, "
     "row) VALUES ('', '', 0, 'hidden', '', '{}')",
+    "ck_ledger_seals_range": SEAL + "(1, 'a', 2, 1, 0, 'r', 'm', 'p', 'h', now())",
     "ck_replay_runs_status": "UPDATE replay_runs SET status = 'lost'",
     "ck_api_tokens_role": "UPDATE api_tokens SET role = 'root'",
 }
