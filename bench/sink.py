@@ -20,6 +20,7 @@ from sinks.database import connector
 from sinks.ledger import Identity, Ledger
 from sinks.positions import LogState
 from streams import interpreter, rules
+from streams.intake import Intake
 
 GROUP: Final = "bench"
 LOG: Final = "memory/{topic}"
@@ -113,7 +114,7 @@ def record_all(url: str, records: Sequence[Record], *, part: int, parts: int, st
     offsets: Counter[tuple[str, int]] = Counter()
     now = int(time.time() * 1000)
     interpreter.prepare()
-    with closing(Ledger(connect, rules, identity)) as ledger:
+    with closing(Intake(Ledger(connect, rules, identity), dead_letters_in_a_row=len(records))) as intake:
         if start is not None:
             start.wait()
         began = time.monotonic()
@@ -124,9 +125,9 @@ def record_all(url: str, records: Sequence[Record], *, part: int, parts: int, st
             gatherer.add(topic, partition, offsets[where], key, value, now)
             offsets[where] += 1
             if len(gatherer) == BATCH_EVENTS:
-                ledger.record(gatherer.take())
+                intake.record(gatherer.take())
         if len(gatherer):
-            ledger.record(gatherer.take())
+            intake.record(gatherer.take())
         return time.monotonic() - began
 
 

@@ -1,5 +1,7 @@
 """Exceptions, told apart by what the shell must do about them. Expected results are values, never exceptions."""
 
+from functools import partial
+
 
 class LaurelsError(Exception):
     """Something a person must mend. The message says what and how."""
@@ -16,6 +18,9 @@ class Fenced(MustStop):
         super().__init__(message)
         self.topic = topic
         self.partition = partition
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return partial(Fenced, topic=self.topic, partition=self.partition), self.args
 
 
 class SteppedOver(MustStop):

@@ -6,6 +6,12 @@ from typing import Final
 
 VARIABLE: Final = "LAURELS_FAILPOINT"
 _visits: dict[str, int] = {}
+_victims: list[int] = []
+
+
+def kill_too(pid: int) -> None:
+    """Have a failpoint in this process kill that one first: they are one worker, and crash as one."""
+    _victims.append(pid)
 
 
 def failpoint(name: str) -> None:
@@ -17,4 +23,5 @@ def failpoint(name: str) -> None:
     if place == name:
         _visits[name] = _visits.get(name, 0) + 1
         if _visits[name] >= int(visit or 1):
-            os.kill(os.getpid(), signal.SIGKILL)
+            for pid in (*_victims, os.getpid()):
+                os.kill(pid, signal.SIGKILL)

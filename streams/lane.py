@@ -1,16 +1,17 @@
-"""A lane: what gathers for one ledger, and the thread that the ledger works in."""
+"""A lane: what gathers for one ledger, and the thread that waits for the ledger's answers."""
 
 import asyncio
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from queue import SimpleQueue
 from typing import Protocol
 
-from sinks.batch import Batch, Claim, Delivery, Recorded
+from sinks.batch import Claim, Recorded
+from streams.intake import Gathered, Record
 from streams.tenures import Tenure
 
 
@@ -25,20 +26,25 @@ class Bounds:
 
 
 class Records(Protocol):
-    """What records: the ledger, bound to the thread that uses it."""
+    """What records: a ledger, bound to the thread that uses it."""
 
-    def record(self, batch: Batch) -> Recorded:
-        """Record the batch, blocking until it is committed."""
+    def record(self, gathered: Gathered) -> Recorded:
+        """Record what was gathered, blocking until it is committed."""
 
     def close(self) -> None:
         """Give back what it holds."""
 
 
 class Outcomes(Protocol):
-    """Who hears how a lane's batches come out. All of it is called on the event loop."""
+    """Who hears how a lane's batches come out. All of it is called on the event loop.
+
+    `specializations` are those that events may name.
+    """
+
+    specializations: Collection[str]
 
     def recorded(
-        self, batch: Batch, claims: Sequence[tuple[Tenure, Claim]], recorded: Recorded, seconds: float
+        self, gathered: Gathered, claims: Sequence[tuple[Tenure, Claim]], recorded: Recorded, seconds: float
     ) -> None:
         """The batch is committed."""
 
@@ -52,17 +58,17 @@ class Outcomes(Protocol):
 class LedgerThread:
     """Runs one ledger in a thread of its own, which ends with the process if it must."""
 
-    def __init__(self, name: str, open_ledger: Callable[[], Records]) -> None:
-        self._open_ledger = open_ledger
+    def __init__(self, name: str, ledger: Records) -> None:
+        self._ledger = ledger
         self._loop = asyncio.get_running_loop()
-        self._jobs: SimpleQueue[tuple[Batch, asyncio.Future[Recorded]] | None] = SimpleQueue()
+        self._jobs: SimpleQueue[tuple[Gathered, asyncio.Future[Recorded]] | None] = SimpleQueue()
         # A daemon: a ledger that waits for an absent Postgres must not keep a worker from leaving.
         threading.Thread(target=self._run, name=name, daemon=True).start()
 
-    def record(self, batch: Batch) -> asyncio.Future[Recorded]:
-        """Record the batch; the future is done when it is committed."""
+    def record(self, gathered: Gathered) -> asyncio.Future[Recorded]:
+        """Record what was gathered; the future is done when it is committed."""
         future: asyncio.Future[Recorded] = self._loop.create_future()
-        self._jobs.put((batch, future))
+        self._jobs.put((gathered, future))
         return future
 
     def close(self) -> None:
@@ -70,16 +76,15 @@ class LedgerThread:
         self._jobs.put(None)
 
     def _run(self) -> None:
-        ledger = self._open_ledger()
         while (job := self._jobs.get()) is not None:
-            batch, future = job
+            gathered, future = job
             try:
-                recorded = ledger.record(batch)
+                recorded = self._ledger.record(gathered)
             except BaseException as error:  # noqa: BLE001  whatever it is, the event loop's side must hear of it
                 self._answer(future, None, error)
             else:
                 self._answer(future, recorded, None)
-        ledger.close()
+        self._ledger.close()
 
     def _answer(self, future: asyncio.Future[Recorded], recorded: Recorded | None, error: BaseException | None) -> None:
         def answer() -> None:
@@ -96,14 +101,14 @@ class LedgerThread:
 
 
 class Lane:
-    """Gathers deliveries of some partitions, and records them batch after batch."""
+    """Gathers records of some partitions, and has them recorded batch after batch."""
 
     def __init__(self, number: int, open_ledger: Callable[[], Records], bounds: Bounds, outcomes: Outcomes) -> None:
         self._name = f"ledger-{number}"
         self._open_ledger = open_ledger
         self._bounds = bounds
         self._outcomes = outcomes
-        self._pending: deque[tuple[Tenure, Delivery]] = deque()
+        self._pending: deque[tuple[Tenure, Record]] = deque()
         self._pending_bytes = 0
         self._moves: dict[Tenure, None] = {}
         self._recording = False
@@ -132,10 +137,10 @@ class Lane:
             self._room.clear()
             await self._room.wait()
 
-    def add(self, tenure: Tenure, delivery: Delivery, size: int) -> None:
-        """Take a delivery in for the next batch."""
-        self._pending.append((tenure, delivery))
-        self._pending_bytes += size
+    def add(self, tenure: Tenure, record: Record) -> None:
+        """Take a record in for the next batch."""
+        self._pending.append((tenure, record))
+        self._pending_bytes += len(record.value or b"") + len(record.key or b"")
         self._work.set()
 
     def follow(self, tenure: Tenure) -> None:
@@ -169,40 +174,44 @@ class Lane:
                 await self._task
 
     async def _run(self) -> None:
-        thread = LedgerThread(self._name, self._open_ledger)
+        try:
+            await self._record_on(LedgerThread(self._name, self._open_ledger()))
+        except Exception as error:  # noqa: BLE001  whatever it is ends the worker
+            self._outcomes.fail(error)
+
+    async def _record_on(self, thread: LedgerThread) -> None:
         try:
             while not self._ended:
                 await self._work.wait()
                 await self._may_record.wait()
                 await self._record(thread)
-        except Exception as error:  # noqa: BLE001  whatever it is ends the worker
-            self._outcomes.fail(error)
         finally:
             thread.close()
 
     async def _record(self, thread: LedgerThread) -> None:
         self._work.clear()
-        batch, claims = self._take()
+        gathered, claims = self._take()
         if not claims:
             self._outcomes.settle()
             return
         began = time.monotonic()
         self._recording = True
         try:
-            recorded = await thread.record(batch)
+            recorded = await thread.record(gathered)
         finally:
             self._recording = False
         if not self._ended:
-            self._outcomes.recorded(batch, claims, recorded, time.monotonic() - began)
+            self._outcomes.recorded(gathered, claims, recorded, time.monotonic() - began)
 
-    def _take(self) -> tuple[Batch, list[tuple[Tenure, Claim]]]:
+    def _take(self) -> tuple[Gathered, list[tuple[Tenure, Claim]]]:
         """Everything that waits: it is never more than one batch may hold."""
         moves, self._moves = self._moves, {}
         pending, self._pending = self._pending, deque()
         self._pending_bytes = 0
         self._room.set()
         ends = {tenure: tenure.claimed for tenure in moves}
-        for tenure, delivery in pending:
-            ends[tenure] = delivery.coordinates.offset + 1  # type: ignore[union-attr]  # it is from a topic
+        for tenure, record in pending:
+            ends[tenure] = record.offset + 1
         claims = [(tenure, claim) for tenure, end in ends.items() if (claim := tenure.claim_to(end)) is not None]
-        return Batch([delivery for _, delivery in pending], [claim for _, claim in claims]), claims
+        records = [record for _, record in pending]
+        return Gathered(records, [claim for _, claim in claims], self._outcomes.specializations), claims

@@ -3,31 +3,28 @@
 While one batch is being committed, the next one gathers; an idle ledger takes at once what there is. So there is no
 waiting when little comes, batches are large under load, and the buffer between the two is bounded.
 
-Partitions are spread over lanes, each a ledger of its own in a thread of its own. A partition stays in its lane, so
+Partitions are spread over lanes, each with a ledger of its own in a process of its own. A partition stays in its lane, so
 that its records are committed in their order. What cannot be recorded ends all lanes: nothing after it is touched.
 """
 
 import asyncio
-from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Sequence
 from typing import Final
 
 from faust.types import TP
 
 from schemas.errors import LaurelsError, MustStop, TooManyDeadLetters
-from schemas.parse import parse
-from schemas.payload import payload_hash
-from schemas.rewards import Refused
-from sinks.batch import Batch, Claim, Coordinates, Delivery, Recorded
+from sinks.batch import Claim, Recorded
 from sinks.failpoints import failpoint
 from sinks.positions import Partition, Position
 from streams.consumer import LinkedMessage
+from streams.intake import Gathered, Record
 from streams.lane import Bounds, Lane, Records
 from streams.telemetry import Telemetry
 from streams.tenures import Tenure, Tenures, tenure_from
 
-YIELD_EVERY: Final = 100
-"""Records parsed before the event loop gets a turn."""
+YIELD_EVERY: Final = 500
+"""Records taken in before the event loop gets a turn."""
 
 TakeOver = Callable[[Iterable[Partition], int], dict[Partition, Position]]
 
@@ -63,7 +60,6 @@ class Recorder:
         self._lanes = [Lane(number, open_ledger, bounds, self) for number in range(bounds.lanes)]
         self._settled = asyncio.Event()
         self._settled.set()
-        self._refused_in_a_row: Counter[str] = Counter()
         self._dead_in_a_row = 0
 
     # The worker
@@ -74,7 +70,7 @@ class Recorder:
             lane.start()
 
     async def stop(self) -> None:
-        """End the lanes. A ledger that is still at work is left to its thread, and to the fence."""
+        """End the lanes. A ledger that is still at work is left to end with this process, and to the fence."""
         for lane in self._lanes:
             await lane.stop()
 
@@ -161,51 +157,38 @@ class Recorder:
 
     def _take_in(self, lane: Lane, tenure: Tenure, topic: str, message: LinkedMessage) -> None:
         if tenure.follow(message.from_offset, message.offset):
-            delivery = self._delivery(topic, tenure, message)
             self._busy()
-            lane.add(tenure, delivery, len(message.value or b"") + len(message.key or b""))
-
-    def _delivery(self, topic: str, tenure: Tenure, message: LinkedMessage) -> Delivery:
-        parsed = parse(topic, message.key, message.value, message.timestamp_ms, self.specializations)
-        hashed = b""
-        if isinstance(parsed, Refused):
-            self._refused_in_a_row[topic] += 1
-            if self._refused_in_a_row[topic] > self._bounds.dead_letters_in_a_row:
-                self._too_many(topic, f"the last one is {parsed.reason}: {parsed.detail}")
-        else:
-            self._refused_in_a_row[topic] = 0
-            hashed = payload_hash(parsed)
-        return Delivery(
-            parsed,
-            Coordinates(topic, message.partition, message.offset, tenure.log_id),
-            hashed,
-            message.key,
-            message.value,
-            message.raw_headers,
-            message.timestamp_ms,
-        )
-
-    def _too_many(self, where: str, last: str) -> None:
-        limit = self._bounds.dead_letters_in_a_row
-        message = f"{where}: more than {limit} dead letters in a row, so it is not the events; {last}"
-        raise TooManyDeadLetters(message)
+            record = Record(
+                topic,
+                message.partition,
+                message.offset,
+                tenure.log_id,
+                message.key,
+                message.value,
+                message.raw_headers,
+                message.timestamp_ms,
+            )
+            lane.add(tenure, record)
 
     # The lanes
 
     def recorded(
-        self, batch: Batch, claims: Sequence[tuple[Tenure, Claim]], recorded: Recorded, seconds: float
+        self, gathered: Gathered, claims: Sequence[tuple[Tenure, Claim]], recorded: Recorded, seconds: float
     ) -> None:
         """A batch is committed: acknowledge it."""
         for tenure, claim in claims:
             tenure.recorded = claim.next_offset
             self._telemetry.lags(tenure)
             self.acknowledge(TP(self._prefix + claim.topic, claim.partition), claim.next_offset)
-        self._telemetry.committed(len(batch.deliveries), recorded, seconds)
+        self._telemetry.committed(len(gathered.records), recorded, seconds)
         failpoint("after_ack")
         useful = recorded.recorded + recorded.duplicates + recorded.stale
         self._dead_in_a_row = 0 if useful else self._dead_in_a_row + recorded.dead_letters
-        if self._dead_in_a_row > self._bounds.dead_letters_in_a_row:
-            self._too_many("all topics", "`laurels dlq list` shows them")
+        limit = self._bounds.dead_letters_in_a_row
+        if self._dead_in_a_row > limit:
+            raise TooManyDeadLetters(
+                f"more than {limit} dead letters in a row, so it is not the events; `laurels dlq list` shows them"
+            )
         self.settle()
 
     def settle(self) -> None:

@@ -28,6 +28,7 @@ from sinks.ledger import Identity, Ledger, RetryPolicy
 from streams import rules
 from streams.backoff import Backoff
 from streams.claims import Claims
+from streams.ledger_process import LedgerProcess, Opening
 from streams.logs import Logs
 from streams.monitor import Monitor
 from streams.relay import Relay
@@ -51,6 +52,17 @@ class Worker:
     def __init__(self, settings: Settings, *, relay: bool = True) -> None:
         self._settings = settings
         self._identity = Identity(settings.group, f"{socket.gethostname()}-{os.getpid()}-{uuid4().hex[:8]}")
+        self._timeouts = Timeouts(
+            connect_seconds=settings.database_connect_timeout_seconds,
+            statement_ms=settings.database_statement_timeout_ms,
+            lock_ms=settings.database_lock_timeout_ms,
+            idle_in_transaction_ms=settings.database_idle_in_transaction_timeout_ms,
+        )
+        self._retry = RetryPolicy(
+            seconds=settings.retry_for_seconds,
+            first_pause_seconds=settings.retry_first_seconds,
+            most_pause_seconds=settings.retry_longest_seconds,
+        )
         self._connect = self._connector("worker")
         self._logs = Logs(settings.librdkafka(), prefix=settings.topic_prefix)
         self._claims = Claims(self._connect, self._identity, self._logs)
@@ -116,7 +128,7 @@ class Worker:
             connect=self._connect,
             logs=self._logs,
             claims=self._claims,
-            open_ledger=self._open_ledger,
+            open_ledger=self._open_ledger_process,
             telemetry=self._telemetry,
             log_ids=await asyncio.to_thread(self._logs.identify, list(EVENT_TOPICS)),
         )
@@ -130,24 +142,22 @@ class Worker:
         return tasks
 
     def _open_ledger(self) -> Ledger:
-        settings = self._settings
-        retry = RetryPolicy(
-            seconds=settings.retry_for_seconds,
-            first_pause_seconds=settings.retry_first_seconds,
-            most_pause_seconds=settings.retry_longest_seconds,
-        )
         connect = self._connector("ledger")
-        return Ledger(connect, rules, self._identity, retry=retry, on_retry=self._telemetry.retried)
+        return Ledger(connect, rules, self._identity, retry=self._retry, on_retry=self._telemetry.retried)
+
+    def _open_ledger_process(self) -> LedgerProcess:
+        settings = self._settings
+        opening = Opening(
+            database_url=settings.database_url,
+            timeouts=self._timeouts,
+            identity=self._identity,
+            retry=self._retry,
+            dead_letters_in_a_row=settings.dead_letter_limit,
+        )
+        return LedgerProcess(opening, on_retry=self._telemetry.retried)
 
     def _connector(self, name: str) -> Connect:
-        settings = self._settings
-        timeouts = Timeouts(
-            connect_seconds=settings.database_connect_timeout_seconds,
-            statement_ms=settings.database_statement_timeout_ms,
-            lock_ms=settings.database_lock_timeout_ms,
-            idle_in_transaction_ms=settings.database_idle_in_transaction_timeout_ms,
-        )
-        return connector(settings.database_url, name=f"laurels {name}", timeouts=timeouts)
+        return connector(self._settings.database_url, name=f"laurels {name}", timeouts=self._timeouts)
 
     def _refuse_other_cluster(self) -> None:
         cluster_id = self._logs.cluster_id()

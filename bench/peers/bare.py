@@ -1,11 +1,10 @@
-"""The bare peer: a confluent-kafka consumer on the same ledger, with the same batches and connections, without Faust.
+"""The bare peer: a confluent-kafka consumer on the same ledger processes, with the same batches, without Faust.
 
 It has the fence and the ledger's transaction, and nothing else of a worker: no rebalance, no outage, no dead-letter limit.
 """
 
 import queue
 import threading
-from contextlib import closing
 from typing import Final
 
 from confluent_kafka import Consumer, TopicPartition
@@ -14,14 +13,15 @@ from bench.gathering import Gatherer, claim, fetch_specializations
 from bench.workload import PARTITIONS, TOPICS
 from schemas.errors import LaurelsError
 from schemas.settings import Settings, load_settings
-from sinks.batch import Batch
-from sinks.database import Connect, connector
-from sinks.ledger import Identity, Ledger
-from streams import interpreter, rules
+from sinks.database import Timeouts, connector
+from sinks.ledger import Identity, RetryPolicy
+from streams import interpreter
+from streams.intake import Gathered
+from streams.ledger_process import LedgerProcess, Opening
 from streams.logs import Logs
 
 POLL_SECONDS: Final = 0.02
-Lane = queue.Queue[Batch]
+Lane = queue.Queue[Gathered]
 
 
 def main() -> None:
@@ -38,8 +38,15 @@ def main() -> None:
     gatherers = [Gatherer(held, specializations) for _ in range(lanes)]
     # A queue of one: while a batch is being recorded, the next one waits and the one after gathers.
     queues: list[Lane] = [queue.Queue(maxsize=1) for _ in range(lanes)]
+    opening = Opening(
+        database_url=settings.database_url,
+        timeouts=Timeouts(),
+        identity=identity,
+        retry=RetryPolicy(),
+        dead_letters_in_a_row=settings.dead_letter_limit,
+    )
     for lane in queues:
-        threading.Thread(target=_record, args=(connect, identity, lane), daemon=True).start()
+        threading.Thread(target=_record, args=(LedgerProcess(opening), lane), daemon=True).start()
     consumer = Consumer({**settings.librdkafka(), "group.id": settings.group, "enable.auto.commit": False})
     consumer.assign(
         [TopicPartition(settings.topic_prefix + t, p, position.next_offset) for (t, p), position in held.items()]
@@ -69,11 +76,10 @@ def _gather(consumer: Consumer, settings: Settings, gatherers: list[Gatherer]) -
         )
 
 
-def _record(connect: Connect, identity: Identity, lane: Lane) -> None:
-    with closing(Ledger(connect, rules, identity)) as ledger:
-        while True:
-            ledger.record(lane.get())
-            lane.task_done()
+def _record(ledger: LedgerProcess, lane: Lane) -> None:
+    while True:
+        ledger.record(lane.get())
+        lane.task_done()
 
 
 if __name__ == "__main__":

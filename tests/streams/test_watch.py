@@ -3,8 +3,9 @@
 import asyncio
 
 from schemas.events import SESSION_ATTENDANCE
-from sinks.batch import Batch, Recorded
+from sinks.batch import Recorded
 from sinks.database import connector
+from streams.intake import Gathered
 from streams.lane import Bounds
 from streams.logs import Logs
 from streams.recorder import Recorder
@@ -16,8 +17,8 @@ from tests.streams.stage import Stage
 class NothingToRecord:
     """A ledger for a recorder that is given nothing."""
 
-    def record(self, batch: Batch) -> Recorded:
-        raise AssertionError(batch)
+    def record(self, gathered: Gathered) -> Recorded:
+        raise AssertionError(gathered)
 
     def close(self) -> None:
         """Hold nothing, give nothing back."""
