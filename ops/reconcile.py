@@ -1,7 +1,7 @@
 """`laurels reconcile`: checks every invariant, now or for good."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import closing
 from typing import Annotated, Any
 
@@ -19,9 +19,11 @@ from schemas.errors import LaurelsError
 from schemas.logs import configure_logging
 from schemas.settings import Settings, load_settings
 from sinks.database import Connect, Timeouts, connector
+from sinks.history import fetch_balance
 from sinks.invariants.checking import Violation
+from sinks.invariants.sweeping import BY_HAND
 from streams.reconciler import reconcile_forever
-from streams.reconciliation import ALL, check_users, grace_of, sweep
+from streams.reconciliation import ALL, Swept, check_users, grace_of, settle_topics, sweep
 
 STATEMENT_MS = 600_000
 SHOWN = 100
@@ -34,12 +36,16 @@ def register(app: typer.Typer) -> None:
 
 def reconcile(
     *,
-    full: Annotated[bool, typer.Option("--full", help="Compare with the topics as well, as `verify` does.")] = False,
+    full: Annotated[
+        bool, typer.Option("--full", help="Read the topics as well, and compare as `verify` does.")
+    ] = False,
     invariant: Annotated[
         list[str] | None, typer.Option(help="Only this one, such as INV-R01; may be repeated.")
     ] = None,
     user_id: Annotated[int | None, typer.Option("--user", min=1, help="Only this user.")] = None,
-    resume: Annotated[bool, typer.Option("--resume", help="Go on where a sweep was interrupted.")] = False,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on where such a sweep was interrupted within the hour.")
+    ] = False,
     follow: Annotated[
         bool, typer.Option("--follow", help="Check whoever is touched, for good; sweep now and then.")
     ] = False,
@@ -48,52 +54,75 @@ def reconcile(
     """Check that the reward tables hold what the events say; raise alerts and resolve those that are mended.
 
     Safe beside running workers: nothing is locked. Exits with 0 when everything holds, 1 when something does not, 3 when
-    it could not look. Example: laurels reconcile --invariant INV-R01 --json
+    it could not look, 130 when it was interrupted: what it had found stands among the alerts, and `--resume` goes on.
+
+    Example: laurels reconcile --invariant INV-R01 --json
     """
+    if follow and (full or invariant or user_id or resume or as_json):
+        raise typer.BadParameter("it checks everything, for good: give it no other option", param_hint="--follow")
+    if resume and user_id:
+        raise typer.BadParameter("one user is no sweep that could be interrupted", param_hint="--resume")
     settings = load_settings()
     if follow:
         configure_logging(settings.log_format, settings.log_level)
         asyncio.run(reconcile_forever(settings))
         return
     wanted = _known(invariant)
+    kafka = settings.librdkafka() if full else None
     connect = connector(settings.database_url, name="laurels reconcile", timeouts=Timeouts(statement_ms=STATEMENT_MS))
     if user_id is not None:
-        with closing(connect()) as connection, connection, connection.cursor() as cursor:
-            found = [seen for seen in check_users(cursor, [user_id], grace_of(settings)) if seen.kind in wanted]
-        users = 1
+        swept = _check_user(connect, settings, wanted, user_id)
     else:
-        users, found = _sweep(connect, settings, wanted, resume=resume, quiet=as_json)
-    differences = _compare_with_topics(settings, user_id) if full else []
+        swept = _sweep(connect, settings, wanted, resume=resume, quiet=as_json)
+    differences = [] if kafka is None else _compare_with_topics(connect, settings, kafka, user_id)
     if as_json:
-        violations = [_as_json(violation) for violation in found]
-        typer.echo(json.encode({"users": users, "violations": violations, "differences": differences}))
+        violations = [_as_json(violation) for violation in swept.violations]
+        told = {"users": swept.users, "after": swept.after, "violations": violations, "differences": differences}
+        typer.echo(json.encode(told))
     else:
-        _print(users, found, differences)
-    if found or differences:
+        _print(swept, differences)
+    if swept.violations or differences:
         raise typer.Exit(EXIT_DIFFERENT)
 
 
-def _sweep(
-    connect: Connect, settings: Settings, wanted: Sequence[str], *, resume: bool, quiet: bool
-) -> tuple[int, list[Violation]]:
+def _check_user(connect: Connect, settings: Settings, wanted: Sequence[str], user_id: int) -> Swept:
+    with closing(connect()) as connection, connection, connection.cursor() as cursor:
+        if fetch_balance(cursor, user_id) is None:
+            message = f"there is no user {user_id}"
+            raise LaurelsError(message)
+        found = check_users(cursor, [user_id], grace_of(settings))
+    return Swept(users=1, violations=[violation for violation in found if violation.kind in wanted])
+
+
+def _sweep(connect: Connect, settings: Settings, wanted: Sequence[str], *, resume: bool, quiet: bool) -> Swept:
     with Progress(console=Console(stderr=True, quiet=quiet)) as bar:
         task = bar.add_task("reconciling", total=None)
 
         def progressed(users: int, total: int) -> None:
             bar.update(task, total=total, advance=users)
 
-        swept = sweep(connect, grace_of(settings), wanted=wanted, resume=resume, progressed=progressed)
-    return swept.users, swept.violations
+        try:
+            return sweep(
+                connect, grace_of(settings), wanted=wanted, sweeper=BY_HAND, resume=resume, progressed=progressed
+            )
+        except KeyboardInterrupt:
+            typer.echo("interrupted: the same command with --resume goes on from here", err=True)
+            raise
 
 
-def _compare_with_topics(settings: Settings, user_id: int | None) -> list[Any]:
+def _compare_with_topics(
+    connect: Connect, settings: Settings, kafka: Mapping[str, Any], user_id: int | None
+) -> list[Any]:
     report = verify(
         settings.database_url,
-        settings.librdkafka(),
+        kafka,
         group=settings.group,
         prefix=settings.topic_prefix,
         user_id=user_id,
     )
+    if user_id is None:
+        with closing(connect()) as connection, connection, connection.cursor() as cursor:
+            settle_topics(cursor, [f"{difference.table} {difference.key}" for difference in report.differences])
     return list(report.as_json()["differences"])
 
 
@@ -116,8 +145,9 @@ def _as_json(violation: Violation) -> dict[str, Any]:
     }
 
 
-def _print(users: int, found: Sequence[Violation], differences: Sequence[Any]) -> None:
+def _print(swept: Swept, differences: Sequence[Any]) -> None:
     console = Console()
+    found = swept.violations
     if found:
         table = Table("invariant", "subject", "expected", "found")
         for violation in found[:SHOWN]:
@@ -127,4 +157,6 @@ def _print(users: int, found: Sequence[Violation], differences: Sequence[Any]) -
             console.print(f"and {len(found) - SHOWN} more: see --json")
     for difference in differences[:SHOWN]:
         console.print(f"log and receipts disagree: {json.encode(difference).decode()}", markup=False)
-    console.print(f"{len(found) + len(differences)} violations; {users} users checked")
+    console.print(f"{len(found) + len(differences)} violations; {swept.users} users checked")
+    if swept.after:
+        console.print(f"users up to {swept.after} were checked before it was interrupted: see `laurels alerts list`")

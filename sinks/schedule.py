@@ -20,6 +20,12 @@ WHERE run.started_at <= now() - make_interval(secs =>
     CASE WHEN run.finished_at IS NULL OR run.outcome ? 'error' THEN least(%(every)s, %(again)s) ELSE %(every)s END)
 """
 
+# Whoever is at it goes on, and its end does not take the request back.
+_ASK: Final = """
+INSERT INTO scheduled_runs (task, started_by, started_at) VALUES (%s, 'nobody yet', 'epoch')
+ON CONFLICT ON CONSTRAINT pk_scheduled_runs DO UPDATE SET started_at = 'epoch'
+"""
+
 _FINISH: Final = "UPDATE scheduled_runs SET finished_at = now(), outcome = %s::jsonb WHERE task = %s"
 
 
@@ -36,6 +42,11 @@ def begin_run(cursor: Cursor, task: str, *, every_seconds: float, owner: str) ->
         return True
     cursor.execute(_UNLOCK, (task,))
     return False
+
+
+def ask_for_run(cursor: Cursor, task: str) -> None:
+    """Make it the task's time, whenever it last began."""
+    cursor.execute(_ASK, (task,))
 
 
 def end_run(cursor: Cursor, task: str, outcome: dict[str, Any]) -> None:

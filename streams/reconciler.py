@@ -10,7 +10,7 @@ import signal
 import socket
 import threading
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import closing
 from dataclasses import asdict
 from typing import Any, Final, cast
@@ -21,12 +21,14 @@ import structlog
 from confluent_kafka import Consumer as KafkaConsumer
 from confluent_kafka import TopicPartition
 from faust.types import TP
+from psycopg2.extensions import cursor as Cursor
 
-from schemas.errors import LaurelsError, MustStop
+from schemas.errors import MustStop
 from schemas.events import REWARD_ALERTS, REWARD_ENTRIES
 from schemas.messages import Alert, RewardEntry
 from schemas.settings import Settings
 from sinks.database import Verdict, classify, connector
+from sinks.invariants.sweeping import SCHEDULED, ask_for_sweep
 from sinks.positions import Partition
 from streams.agents.reward_alerts import reward_alerts
 from streams.agents.reward_entries import reward_entries
@@ -63,32 +65,17 @@ class Reconciler:
         self._webhook = Webhook(settings.webhook_url.get_secret_value()) if settings.webhook_url else None
         self._decode = msgspec.json.Decoder(RewardEntry).decode
         self._decode_alert = msgspec.json.Decoder(Alert).decode
-        self._sweeping = threading.Lock()
-        self._sweep_wanted = threading.Event()
         self._positions = PositionsSeen()
         self.consumer: Consumer | None = None
 
     def schedule(self) -> Schedule:
-        """The sweeps: everybody's at their time by one process, and at once where more was touched than was named."""
+        """The sweeps, by one process at a time: now and then, and at once where more was touched than was named."""
         every = self._settings.sweep_interval_seconds
         owner = f"{socket.gethostname()}-{os.getpid()}"
-        return Schedule(self._connect, [Task("sweep", every, self._sweep)], owner=owner)
-
-    def sweep_when_wanted(self) -> None:
-        """Sweep at once whenever it is asked for, in a thread of its own."""
-        while True:
-            self._sweep_wanted.wait()
-            self._sweep_wanted.clear()
-            try:
-                log.info("swept", outcome=self._sweep())
-            except (LaurelsError, psycopg2.Error) as error:
-                log.warning("sweep failed, and is tried again", error=str(error))
-                time.sleep(1.0)
-                self._sweep_wanted.set()
+        return Schedule(self._connect, [Task(SCHEDULED, every, self._sweep)], owner=owner, ask_seconds=LOOK_SECONDS)
 
     def _sweep(self) -> dict[str, Any]:
-        with self._sweeping:
-            swept = sweep(self._connect, self._grace)
+        swept = sweep(self._connect, self._grace)
         return {**asdict(swept), "violations": len(swept.violations)}
 
     def look_at_tournaments(self) -> None:
@@ -122,13 +109,16 @@ class Reconciler:
             asked = [TopicPartition(tp.topic, tp.partition) for tp in wanted]
             committed = {TP(c.topic, c.partition): c.offset for c in consumer.committed(asked, timeout=TIMEOUT_SECONDS)}
         tenures = {}
+        unknown = False
         for tp in wanted:
             state = states[tp.topic.removeprefix(prefix), tp.partition]
             offset = committed[tp]
             if not state.start_offset <= offset <= state.end_offset:
-                self._sweep_wanted.set()
+                unknown = True
                 offset = state.end_offset
             tenures[tp] = _tenure(*self._ours(tp), offset, state.end_offset, generation)
+        if unknown:
+            self._in_transaction(ask_for_sweep)
         return tenures
 
     def _ours(self, tp: TP) -> Partition:
@@ -139,6 +129,10 @@ class Reconciler:
 
     async def finish(self) -> None:
         """Nothing is held that others must wait for: what is not acknowledged is checked again."""
+
+    def has_room(self, _tp: TP) -> bool:
+        """Always: what waits is checked at once, however much it is."""
+        return True
 
     def saw(self, tp: TP, generation: int, empty: tuple[int, int] | None, end_offset: int) -> None:
         """What holds no record touches nobody."""
@@ -152,10 +146,10 @@ class Reconciler:
     async def check(self, messages: list[LinkedMessage]) -> None:
         """Check everyone touched, as often as it takes, and acknowledge the messages."""
         users, everybody = touched_users(self._entries(messages))
-        if everybody:
-            self._sweep_wanted.set()
-        if users:
-            await asyncio.to_thread(self._check, users)
+        if users or everybody:
+            await asyncio.to_thread(
+                self._in_transaction, lambda cursor: self._check(cursor, users, everybody=everybody)
+            )
         self._acknowledge(messages)
 
     def _entries(self, messages: Iterable[LinkedMessage]) -> Iterable[RewardEntry]:
@@ -165,12 +159,19 @@ class Reconciler:
             except msgspec.MsgspecError as error:
                 log.warning("not an entry", topic=message.topic, offset=message.offset, error=str(error))
 
-    def _check(self, users: set[int]) -> None:
+    def _check(self, cursor: Cursor, users: set[int], *, everybody: bool) -> None:
+        check_users(cursor, users, self._grace)
+        if everybody:
+            # Committed before the messages are acknowledged, so that it outlives this process. After the alerts, as a
+            # sweep locks them.
+            ask_for_sweep(cursor)
+
+    def _in_transaction(self, work: Callable[[Cursor], None]) -> None:
         backoff = Backoff(most=5.0)
         while True:
             try:
                 with closing(self._connect()) as connection, connection, connection.cursor() as cursor:
-                    check_users(cursor, users, self._grace)
+                    work(cursor)
             except psycopg2.Error as error:
                 if classify(error) is not Verdict.RETRY:
                     raise
@@ -223,8 +224,7 @@ async def reconcile_forever(settings: Settings) -> None:
     app = reconciler.build_app()
     schedule = reconciler.schedule()
     schedule.start()
-    for work in (reconciler.sweep_when_wanted, reconciler.look_at_tournaments):
-        threading.Thread(target=work, name=work.__name__, daemon=True).start()
+    threading.Thread(target=reconciler.look_at_tournaments, name="look", daemon=True).start()
     starting = asyncio.create_task(app.start(), name="faust")
     crashing = asyncio.create_task(app._crashed.wait(), name="crash")  # noqa: SLF001
     stopping = asyncio.create_task(stop.wait(), name="stop")

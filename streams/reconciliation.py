@@ -4,7 +4,7 @@ Every invariant is one statement and so sees one moment: a batch that is being r
 sweep looks twice, the second time in the transaction that raises the alert, so that what is mended meanwhile stays quiet.
 """
 
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -13,6 +13,7 @@ from typing import Final
 
 from psycopg2.extensions import cursor as Cursor
 
+from schemas.alerts import AlertSeen
 from schemas.messages import RecordedEntry, RewardEntry
 from schemas.rewards import License, RatedResult, Rating, RatingPoint, UserState
 from schemas.ruleset import RatingRule, from_canonical_json
@@ -22,6 +23,7 @@ from sinks.database import Connect
 from sinks.invariants.checking import (
     INVARIANTS,
     MOST_ID,
+    SHOWN,
     Ids,
     Range,
     Violation,
@@ -29,6 +31,7 @@ from sinks.invariants.checking import (
     find_violations,
 )
 from sinks.invariants.sweeping import (
+    SCHEDULED,
     count_users,
     fetch_checkpoint,
     fetch_positions,
@@ -46,6 +49,7 @@ RECENT_ROSTERS: Final = timedelta(minutes=2)
 
 ROSTERS: Final = "INV-R04"
 POSITIONS: Final = "INV-R09"
+TOPICS: Final = "the topics"
 ALL: Final = (*INVARIANTS, ROSTERS, POSITIONS)
 """Every invariant there is."""
 
@@ -55,8 +59,9 @@ Progressed = Callable[[int, int], None]
 
 @dataclass(slots=True)
 class Swept:
-    """What a sweep found; users are those that it looked at."""
+    """What a sweep found; users are those that it looked at, all that come after the id `after`."""
 
+    after: int = 0
     users: int = 0
     violations: list[Violation] = field(default_factory=list)
     distributed: int = 0
@@ -115,17 +120,18 @@ def sweep(
     grace: Grace,
     *,
     wanted: Collection[str] = ALL,
+    sweeper: str = SCHEDULED,
     resume: bool = True,
     progressed: Progressed = lambda _users, _of: None,
 ) -> Swept:
     """Check everybody, some thousands at a time, each of them in short transactions of its own; raise and resolve.
 
-    With `resume` a sweep that was killed goes on where it was, and the next one begins anew.
+    With `resume` it goes on where a sweep of the same `sweeper` was killed; one that ended leaves nothing to go on from.
     """
     swept = Swept()
     kinds = [kind for kind in wanted if kind in INVARIANTS]
     with closing(connect()) as connection, connection.cursor() as cursor:
-        after = fetch_checkpoint(cursor) if resume else 0
+        after = swept.after = fetch_checkpoint(cursor, sweeper, wanted) if resume else 0
         total = count_users(cursor, after)
         connection.rollback()
         behind: list[Violation] = []
@@ -137,8 +143,7 @@ def sweep(
                 behind += find_positions_behind(cursor, scope)
             connection.rollback()
             swept.violations += _settle(cursor, scope, kinds, suspects)
-            if resume:
-                save_checkpoint(cursor, last)
+            save_checkpoint(cursor, sweeper, wanted, last)
             connection.commit()
             after = last
             swept.users += users
@@ -149,8 +154,7 @@ def sweep(
         if ROSTERS in wanted:
             seen, swept.distributed = _check_tournaments(cursor, grace, None)
             swept.violations += seen
-        if resume:
-            save_checkpoint(cursor, 0)
+        save_checkpoint(cursor, sweeper, wanted, 0)
         connection.commit()
     return swept
 
@@ -158,6 +162,18 @@ def sweep(
 def went_back(subject: str, expected: str, found: str, labels: dict[str, str]) -> Violation:
     """INV-R09, as a look at a position finds it."""
     return Violation(kind=POSITIONS, subject=subject, expected=expected, found=found, labels=labels)
+
+
+def settle_topics(cursor: Cursor, differences: Sequence[str]) -> None:
+    """INV-R09 in its deep form: raise an alert where the topics say something else than the tables, or resolve it."""
+    if not differences:
+        resolve_alerts(cursor, [(POSITIONS, TOPICS)])
+        return
+    some = "; ".join(differences[:SHOWN])
+    more = f"; and {len(differences) - SHOWN} more" if len(differences) > SHOWN else ""
+    raise_alerts(
+        cursor, [AlertSeen(kind=POSITIONS, subject=TOPICS, expected="every row as the topics say", found=some + more)]
+    )
 
 
 class PositionsSeen:

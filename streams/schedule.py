@@ -18,7 +18,7 @@ from sinks.database import Connect
 from sinks.schedule import begin_run, end_run
 
 ASK_SECONDS: Final = 30.0
-"""The longest between two looks whether it is time."""
+"""The longest between two looks whether it is time, unless somebody may ask for a task at any moment."""
 
 log = structlog.get_logger()
 
@@ -35,8 +35,11 @@ class Task:
 class Schedule:
     """Does its tasks, one after the other, from `start` to `stop`."""
 
-    def __init__(self, connect: Connect, tasks: Sequence[Task], *, owner: str) -> None:
+    def __init__(
+        self, connect: Connect, tasks: Sequence[Task], *, owner: str, ask_seconds: float = ASK_SECONDS
+    ) -> None:
         self._connect = connect
+        self._ask_seconds = ask_seconds
         self._tasks = tasks
         self._owner = owner
         self._stopped = threading.Event()
@@ -52,7 +55,7 @@ class Schedule:
         self._thread.join(timeout_seconds)
 
     def _work(self) -> None:
-        pause = min([ASK_SECONDS, *(task.every_seconds / 2 for task in self._tasks)])
+        pause = min([self._ask_seconds, *(task.every_seconds / 2 for task in self._tasks)])
         while True:
             for task in self._tasks:
                 if self._stopped.is_set():

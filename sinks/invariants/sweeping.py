@@ -1,12 +1,16 @@
 """What a sweep needs besides the invariants: ranges of users, alerts about them, and how far it came."""
 
+from collections.abc import Collection
 from typing import Final
 
-import msgspec
 from psycopg2.extensions import cursor as Cursor
 
-# Held under a name of its own: a scheduled run forgets its outcome as soon as the next one begins.
-_CHECKPOINT: Final = "checkpoint of the sweep"
+from sinks.schedule import ask_for_run
+
+SCHEDULED: Final = "sweep"
+"""The task of sweeping now and then."""
+BY_HAND: Final = "laurels reconcile"
+"""Whoever sweeps on the command line."""
 
 _RANGE_END: Final = """
 SELECT max(id), count(*) FROM (SELECT id FROM users WHERE id > %s ORDER BY id LIMIT %s) AS chunk
@@ -18,15 +22,22 @@ SELECT DISTINCT subject FROM reward_alerts
    AND (labels ->> 'user_id')::bigint BETWEEN %s AND %s
 """
 
+# Held under a name of its own: a scheduled run forgets its outcome as soon as the next one begins. A sweep that is asked
+# for again meanwhile leaves none, so that the next one begins anew whatever becomes of this one.
 _SAVE: Final = """
-INSERT INTO scheduled_runs AS run (task, started_by, outcome) VALUES (%s, 'sweep', %s::jsonb)
+INSERT INTO scheduled_runs AS run (task, started_by, outcome)
+SELECT 'checkpoint of ' || %(sweeper)s, %(sweeper)s, jsonb_build_object('after', %(after)s, 'invariants', %(wanted)s)
+ WHERE NOT EXISTS (SELECT FROM scheduled_runs WHERE task = %(sweeper)s AND started_at = 'epoch')
 ON CONFLICT ON CONSTRAINT pk_scheduled_runs DO UPDATE SET outcome = EXCLUDED.outcome, started_at = now()
 """
 
 _FETCH: Final = """
 SELECT (outcome ->> 'after')::bigint FROM scheduled_runs
- WHERE task = %s AND started_at > now() - interval '1 hour'
+ WHERE task = 'checkpoint of ' || %(sweeper)s AND outcome -> 'invariants' = to_jsonb(%(wanted)s)
+   AND started_at > now() - interval '1 hour'
 """
+
+_FORGET: Final = "UPDATE scheduled_runs SET outcome = NULL WHERE task = 'checkpoint of ' || %s"
 
 _COUNT: Final = "SELECT count(*) FROM users WHERE id > %s"
 
@@ -53,7 +64,7 @@ def firing_users(cursor: Cursor, kinds: list[str], first: int, last: int) -> lis
 def firing_positions(cursor: Cursor) -> list[str]:
     """The partitions that alerts fire about because a receipt is ahead of the position."""
     cursor.execute(
-        "SELECT subject FROM reward_alerts WHERE status = 'firing' AND kind = 'INV-R09' AND subject NOT LIKE '% of %'"
+        "SELECT subject FROM reward_alerts WHERE status = 'firing' AND kind = 'INV-R09' AND subject ~ '/[0-9]+$'"
     )
     return [subject for (subject,) in cursor.fetchall()]
 
@@ -65,13 +76,19 @@ def count_users(cursor: Cursor, after: int) -> int:
     return int(count)
 
 
-def save_checkpoint(cursor: Cursor, after: int) -> None:
+def save_checkpoint(cursor: Cursor, sweeper: str, wanted: Collection[str], after: int) -> None:
     """Remember that everybody up to the id `after` is swept; 0 where the sweep is over."""
-    cursor.execute(_SAVE, (_CHECKPOINT, msgspec.json.encode({"after": after}).decode()))
+    cursor.execute(_SAVE, {"sweeper": sweeper, "wanted": sorted(wanted), "after": after})
 
 
-def fetch_checkpoint(cursor: Cursor) -> int:
-    """Where a sweep stopped within the last hour; 0 where it is to begin with the first user."""
-    cursor.execute(_FETCH, (_CHECKPOINT,))
+def fetch_checkpoint(cursor: Cursor, sweeper: str, wanted: Collection[str]) -> int:
+    """Where a sweep for the same invariants stopped within the last hour; 0 where it is to begin with the first user."""
+    cursor.execute(_FETCH, {"sweeper": sweeper, "wanted": sorted(wanted)})
     row = cursor.fetchone()
     return 0 if row is None else int(row[0] or 0)
+
+
+def ask_for_sweep(cursor: Cursor) -> None:
+    """Have everybody swept as soon as somebody can, from the first user on; asked for within the caller's transaction."""
+    ask_for_run(cursor, SCHEDULED)
+    cursor.execute(_FORGET, (SCHEDULED,))

@@ -2,10 +2,12 @@
 
 import threading
 import time
+from contextlib import closing
 
 import pytest
 
 from schemas.errors import LaurelsError
+from sinks.schedule import ask_for_run
 from streams.schedule import Schedule, Task, run_if_due
 from streams.sync import sync_task
 from tests.coupling.stand import Stand
@@ -59,6 +61,17 @@ def test_while_one_is_at_it_no_other_begins(stand: Stand) -> None:
     assert run_if_due(stand.connect, outer, owner="a")
     assert seen == [False]
     assert run_if_due(stand.connect, inner, owner="b")
+
+
+def test_what_is_asked_for_is_done_at_once_and_again_if_somebody_was_at_it(stand: Stand) -> None:
+    def ask() -> dict[str, object]:
+        with closing(stand.connect()) as connection, connection, connection.cursor() as cursor:
+            ask_for_run(cursor, "count")
+        return {}
+
+    assert run_if_due(stand.connect, Task("count", HOUR, ask), owner="a")
+    quiet = Task("count", HOUR, dict)
+    assert [run_if_due(stand.connect, quiet, owner="b") for _ in range(2)] == [True, False]
 
 
 def test_a_failure_is_kept_and_raised_at_nobody(stand: Stand) -> None:

@@ -1,75 +1,12 @@
 """Every invariant finds what breaks it, is silent where it holds, and its alert resolves once it holds again."""
 
-from collections.abc import Iterator
 from contextlib import closing
-from datetime import UTC, datetime, timedelta
 
 import psycopg2
 import pytest
 
-from schemas.events import CreditTransfer, SessionAttendance, Skill, TournamentResult, TournamentRoster
-from schemas.payload import payload_hash
-from sinks.batch import Batch, Delivery
-from sinks.database import connector
-from sinks.invariants.tournaments import Grace
-from sinks.ledger import Identity, Ledger
-from streams import rules
-from streams.reconciliation import ALL, PositionsSeen, check_users, sweep
-
-AT = datetime(2026, 3, 1, 10, tzinfo=UTC)
-GRACE = Grace(timedelta(hours=24), timedelta(hours=72))
-SKILLS = (Skill(name="passing", performance=80), Skill(name="tackling"))
-USERS = (5, 6, 7)
-
-
-def result(user_id: int, placement: int, tournament_id: int = 227, **more: object) -> TournamentResult:
-    at = AT + timedelta(days=tournament_id - 227)
-    values = {"event_id": "e", "status": "final", "participants": 8, "skills": SKILLS, "occurred_at": at, **more}
-    return TournamentResult(user_id=user_id, tournament_id=tournament_id, placement=placement, **values)  # type: ignore[arg-type]
-
-
-SEASON = (
-    *(result(user_id, place) for place, user_id in enumerate(USERS, 1)),
-    result(5, 2, revision=2),
-    result(6, 1, 229),
-    result(6, 3, 228),
-    result(7, 3, status="withdrawn", revision=2),
-    *(
-        SessionAttendance(
-            event_id="e", user_id=5, session_id=n, status="present", minutes=60, occurred_at=AT + timedelta(hours=n)
-        )
-        for n in range(1, 12)
-    ),
-    CreditTransfer(sender_id=5, receiver_id=6, amount=30, idempotency_key="a", occurred_at=AT),
-    CreditTransfer(sender_id=7, receiver_id=6, amount=10**6, idempotency_key="b", occurred_at=AT),
-    result(6, 8, specialization="COACH", revision=2),
-    TournamentRoster(tournament_id=227, participants=3, user_ids=USERS, finalized_at=AT),
-)
-
-
-@pytest.fixture
-def season(database_url: str) -> Iterator[str]:
-    """A small season with corrections, withdrawals, late results, bonuses and transfers, covered and not."""
-    with closing(Ledger(connector(database_url, name="t"), rules, Identity("", ""))) as ledger:
-        for event in SEASON:
-            ledger.record(Batch([Delivery(event, None, payload_hash(event))], origin="cli"))
-    return database_url
-
-
-def run(url: str, *statements: str) -> list[tuple[object, ...]]:
-    with closing(psycopg2.connect(url)) as connection, connection, connection.cursor() as cursor:
-        for statement in statements:
-            cursor.execute(statement)
-        return cursor.fetchall() if cursor.description else []
-
-
-def firing(url: str) -> list[tuple[object, ...]]:
-    return run(url, "SELECT kind, subject FROM reward_alerts WHERE status = 'firing' ORDER BY 1, 2")
-
-
-def check(url: str, *users: int) -> None:
-    with closing(psycopg2.connect(url)) as connection, connection, connection.cursor() as cursor:
-        check_users(cursor, users, GRACE)
+from streams.reconciliation import ALL, PositionsSeen, sweep
+from tests.reconciliation.season import GRACE, USERS, check, firing, run
 
 
 def test_a_season_with_all_that_happens_in_one_is_silent_and_its_tournament_distributed(season: str) -> None:
@@ -241,16 +178,6 @@ def test_a_receipt_ahead_of_its_position_is_told_by_a_sweep(season: str) -> None
     assert [(seen.kind, seen.subject, seen.expected, seen.found) for seen in swept.violations] == [
         ("INV-R09", "t/0", "a position after offset 9", "9")
     ]
-
-
-def test_a_sweep_goes_on_where_it_was_interrupted(season: str) -> None:
-    run(
-        season,
-        "INSERT INTO scheduled_runs (task, started_by, outcome)"
-        " VALUES ('checkpoint of the sweep', 'sweep', '{\"after\": 6}')",
-    )
-    assert sweep(lambda: psycopg2.connect(season), GRACE).users == 1
-    assert sweep(lambda: psycopg2.connect(season), GRACE).users == len(USERS)
 
 
 def test_everybody_broken_at_once_makes_one_grouped_alert_on_the_topic(database_url: str) -> None:

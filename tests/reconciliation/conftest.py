@@ -1,0 +1,41 @@
+"""A season that was played, and the command line on its database."""
+
+import json
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from typing import Any
+
+import pytest
+
+from ops.cli import main
+from schemas.payload import payload_hash
+from sinks.batch import Batch, Delivery
+from sinks.database import connector
+from sinks.ledger import Identity, Ledger
+from streams import rules
+from tests.reconciliation.season import SEASON
+
+Laurels = Callable[..., tuple[int, Any]]
+
+
+@pytest.fixture
+def season(database_url: str) -> Iterator[str]:
+    """A small season with corrections, withdrawals, late results, bonuses and transfers, covered and not."""
+    with closing(Ledger(connector(database_url, name="t"), rules, Identity("", ""))) as ledger:
+        for event in SEASON:
+            ledger.record(Batch([Delivery(event, None, payload_hash(event))], origin="cli"))
+    return database_url
+
+
+@pytest.fixture
+def laurels(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Laurels:
+    """Run `laurels reconcile` on a database; its exit code and what it printed, JSON or not."""
+
+    def run(url: str, *arguments: str) -> tuple[int, Any]:
+        monkeypatch.setenv("DATABASE_URL", url)
+        with pytest.raises(SystemExit) as exit_:
+            main(["reconcile", *arguments])
+        out, err = capsys.readouterr()
+        return int(exit_.value.code or 0), json.loads(out) if "--json" in arguments and out else out + err
+
+    return run
