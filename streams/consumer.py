@@ -25,7 +25,7 @@ from faust.types import TP, ServiceT
 from faust.types.tuples import ConsumerMessage
 from mode import Service
 
-from streams.fetching import NOTHING, ConsumerThread, Fetched
+from streams.fetching import FETCH_SECONDS, NOTHING, ConsumerThread, Fetched
 from streams.tenures import Tenure
 
 ROOM_SECONDS: Final = 0.002
@@ -44,6 +44,9 @@ class Pipeline(Protocol):
 
     async def finish(self) -> None:
         """Wait until everything that was taken in is recorded."""
+
+    def has_room(self, tp: TP) -> bool:
+        """Whether more of this partition may be read now."""
 
     def saw(self, tp: TP, generation: int, empty: tuple[int, int] | None, end_offset: int) -> None:
         """A stretch of the partition that holds no committed record, and where its log ends."""
@@ -146,7 +149,12 @@ class Consumer(driver.Consumer):
         if not active:
             await asyncio.sleep(0.1)
             return NOTHING
-        return await self._thread.fetch(active)
+        # What there is no room for stays in the fetcher, and keeps nothing else waiting behind it.
+        wanted = {tp for tp in active if self._pipeline.has_room(tp)}
+        if not wanted:
+            await asyncio.sleep(ROOM_SECONDS)
+            return NOTHING
+        return await self._thread.fetch(wanted, FETCH_SECONDS if wanted == active else ROOM_SECONDS)
 
     async def _hand_over(self, fetched: Fetched) -> None:
         handed = 0

@@ -105,11 +105,11 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
             consumer.seek(_partition(tp), offset)
             self._chain[tp] = (offset, offset)
 
-    async def fetch(self, active: set[TP]) -> Fetched:
-        """What was fetched of the `active` partitions, after waiting a moment if there is nothing."""
-        return cast("Fetched", await self.call_thread(self._fetch, active))
+    async def fetch(self, wanted: set[TP], seconds: float) -> Fetched:
+        """What was fetched of the `wanted` partitions, after waiting for so long if there is nothing."""
+        return cast("Fetched", await self.call_thread(self._fetch, wanted, seconds))
 
-    async def _fetch(self, active: set[TP]) -> Fetched:
+    async def _fetch(self, wanted: set[TP], seconds: float) -> Fetched:
         consumer = self._ensure_consumer()
         subscription = consumer._subscription.subscription  # noqa: SLF001
         if not self.consumer.flow_active or subscription is None or subscription.assignment is None:
@@ -120,8 +120,8 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
         try:
             with consumer._subscription.fetch_context():  # noqa: SLF001
                 found = await consumer._fetcher.fetched_records(  # noqa: SLF001
-                    {_partition(tp) for tp in active},
-                    timeout=FETCH_SECONDS,
+                    {_partition(tp) for tp in wanted},
+                    timeout=seconds,
                     max_records=consumer._max_poll_records,  # noqa: SLF001
                 )
         except (NoOffsetForPartitionError, OffsetOutOfRangeError) as error:

@@ -116,7 +116,6 @@ class Lane:
         self._work = asyncio.Event()
         self._may_record = asyncio.Event()
         self._may_record.set()
-        self._room = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
 
     @property
@@ -128,19 +127,12 @@ class Lane:
     def full(self) -> bool:
         """Whether as much waits here as one batch may hold."""
         bounds = self._bounds
-        enough = len(self._pending) >= bounds.batch_events or self._pending_bytes >= bounds.batch_bytes
-        return enough and not self._ended
-
-    async def room(self) -> None:
-        """Wait until the lane is not full."""
-        while self.full:
-            self._room.clear()
-            await self._room.wait()
+        return len(self._pending) >= bounds.batch_events or self._pending_bytes >= bounds.batch_bytes
 
     def add(self, tenure: Tenure, record: Record) -> None:
         """Take a record in for the next batch."""
         self._pending.append((tenure, record))
-        self._pending_bytes += len(record.value or b"") + len(record.key or b"")
+        self._pending_bytes += _size(record)
         self._work.set()
 
     def follow(self, tenure: Tenure) -> None:
@@ -156,11 +148,10 @@ class Lane:
             self._may_record.set()
 
     def drop(self) -> None:
-        """Forget what waits here for good, and let go whoever waits for room."""
+        """Forget what waits here, for good."""
         self._ended = True
         self._pending.clear()
         self._moves.clear()
-        self._room.set()
 
     def start(self) -> None:
         """Begin to record."""
@@ -204,14 +195,22 @@ class Lane:
             self._outcomes.recorded(gathered, claims, recorded, time.monotonic() - began)
 
     def _take(self) -> tuple[Gathered, list[tuple[Tenure, Claim]]]:
-        """Everything that waits: it is never more than one batch may hold."""
-        moves, self._moves = self._moves, {}
-        pending, self._pending = self._pending, deque()
-        self._pending_bytes = 0
-        self._room.set()
-        ends = {tenure: tenure.claimed for tenure in moves}
-        for tenure, record in pending:
+        """What waits, as much of it as one batch may hold."""
+        ends = {tenure: tenure.claimed for tenure in self._moves}
+        self._moves.clear()
+        records: list[Record] = []
+        size = 0
+        while self._pending and len(records) < self._bounds.batch_events and size < self._bounds.batch_bytes:
+            tenure, record = self._pending.popleft()
             ends[tenure] = record.offset + 1
+            records.append(record)
+            size += _size(record)
+        self._pending_bytes -= size
+        if self._pending:
+            self._work.set()
         claims = [(tenure, claim) for tenure, end in ends.items() if (claim := tenure.claim_to(end)) is not None]
-        records = [record for _, record in pending]
         return Gathered(records, [claim for _, claim in claims], self._outcomes.specializations), claims
+
+
+def _size(record: Record) -> int:
+    return len(record.value or b"") + len(record.key or b"")

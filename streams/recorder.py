@@ -120,6 +120,10 @@ class Recorder:
         self.hold(holding=False)
         await self._settled.wait()
 
+    def has_room(self, tp: TP) -> bool:
+        """Whether more of this partition may be read: its lane does not hold a whole batch yet."""
+        return not self._lane(tp.partition).full
+
     def saw(self, tp: TP, generation: int, empty: tuple[int, int] | None, end_offset: int) -> None:
         """Follow the consumer over a stretch that holds no committed record, unless records are on their way."""
         tenure = self._tenures.of(tp, generation)
@@ -136,18 +140,15 @@ class Recorder:
     # The agents
 
     async def gather(self, topic: str, messages: Iterable[LinkedMessage]) -> None:
-        """Take these records of `topic` in, in their order, waiting while the buffer is full."""
+        """Take these records of `topic` in, in their order."""
         taken = 0
         for message in messages:
-            lane = self._lane(message.partition)
-            if lane.full:
-                await lane.room()
-            # Only now: the partition may have been revoked while we waited for room.
+            # Each by itself: a partition may be revoked while the event loop has its turn.
             tenure = self._tenures.of(message.tp, message.generation_id)
             if tenure is None:
                 continue
             try:
-                self._take_in(lane, tenure, topic, message)
+                self._take_in(tenure, topic, message)
             except LaurelsError as error:
                 self.fail(error)
                 return
@@ -155,7 +156,7 @@ class Recorder:
             if taken % YIELD_EVERY == 0:
                 await asyncio.sleep(0)
 
-    def _take_in(self, lane: Lane, tenure: Tenure, topic: str, message: LinkedMessage) -> None:
+    def _take_in(self, tenure: Tenure, topic: str, message: LinkedMessage) -> None:
         if tenure.follow(message.from_offset, message.offset):
             self._busy()
             record = Record(
@@ -168,7 +169,7 @@ class Recorder:
                 message.raw_headers,
                 message.timestamp_ms,
             )
-            lane.add(tenure, record)
+            self._lane(message.partition).add(tenure, record)
 
     # The lanes
 
