@@ -13,6 +13,7 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
+import psutil
 import psycopg2
 from confluent_kafka import Producer
 from confluent_kafka.admin import AdminClient, NewTopic
@@ -31,7 +32,19 @@ class WorkerProcess:
     def __init__(self, environment: dict[str, str], log: Path, command: Sequence[str]) -> None:
         self.log = log
         with log.open("wb") as output:
-            self._process = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=output, stderr=output)
+            # In a group of its own, as a shell would start it.
+            self._process = subprocess.Popen(
+                command, cwd=ROOT, env=environment, stdout=output, stderr=output, process_group=0
+            )
+
+    def ledgers(self) -> list[psutil.Process]:
+        """The processes of its ledgers."""
+        return psutil.Process(self._process.pid).children()
+
+    def interrupt(self) -> int:
+        """What Ctrl-C in its terminal does, and then wait; its exit code."""
+        os.killpg(self._process.pid, signal.SIGINT)
+        return self._process.wait(PATIENCE_SECONDS)
 
     def signal(self, number: int) -> None:
         self._process.send_signal(number)
