@@ -3,7 +3,7 @@
 import json
 import re
 from collections.abc import Callable, Collection
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 from functools import lru_cache
 from json.scanner import make_scanner
 from sys import intern
@@ -16,11 +16,9 @@ LARGEST_VALUE = 65_536
 DEEPEST = 32
 LARGEST_ID = 2**63 - 1
 DAY_US = 86_400_000_000
-EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 EARLIEST_US = 946_684_800_000_000
 LATEST_US = 253_402_300_799_999_999
 """The end of the year 9999 in UTC: nothing later has a date."""
-MICROSECOND = timedelta(microseconds=1)
 INT_DIGITS = 4_000
 """Longer integers are beyond every limit, and Python refuses to convert much longer ones."""
 
@@ -183,7 +181,7 @@ def _instant(document: dict[str, Any], name: str) -> int:
         raise Unreadable("invalid_event", name)
     seconds, fraction, zone = match.groups()
     try:
-        moment = (datetime.fromisoformat(seconds + zone) - EPOCH) // MICROSECOND
+        moment = int(datetime.fromisoformat(seconds + zone).timestamp()) * 1_000_000
     except (ValueError, OverflowError) as error:
         raise Unreadable("invalid_event", name) from error
     if fraction:

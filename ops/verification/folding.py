@@ -5,7 +5,6 @@ names waits for its receipt's turn; one that no receipt names (a duplicate, a de
 went well, and comes right after the record of the same key that stands before it in the partition.
 """
 
-from array import array
 from collections import defaultdict, deque
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -16,7 +15,7 @@ from ops.oracle import Fact, GivenReceipt, Oracle, Outcome, Record, Unreadable, 
 from ops.oracle.state import Receipt
 from ops.verification.log import Partition, Stretch
 from ops.verification.report import Difference, EventAt, Report
-from ops.verification.snapshot import LetterRow, ReceiptRow, Snapshot
+from ops.verification.snapshot import LetterRow, Range, ReceiptRow, Snapshot
 
 FINAL: Final = frozenset({"conflict", "empty_command", "invalid_level", "negative_total"})
 UNFORESEEN: Final = "refused_by_database"
@@ -62,10 +61,8 @@ class Folding:
             for letter in snapshot.letters()
             if self._is_readable(letter.topic, letter.partition, letter.offset, letter.log_id)
         }
-        self._numbers: dict[Partition, array[int]] = {
-            where: snapshot.numbers(*where, part.log_id, part.stretch.start, part.stretch.end)
-            for where, part in readable.items()
-        }
+        ranges = [Range(*where, part.log_id, part.stretch.start, part.stretch.end) for where, part in readable.items()]
+        self._numbers = dict(zip(readable, snapshot.numbers(ranges), strict=True))
         self._latest: dict[Partition, dict[bytes | None, int]] = {where: {} for where in readable}
         self._waiting: dict[tuple[str, int, int], Record] = {}
         self._followers: defaultdict[int, deque[Record]] = defaultdict(deque)
@@ -149,7 +146,6 @@ class Folding:
     # One record.
 
     def _apply(self, record: Record, receipt: ReceiptRow | None) -> None:
-        at = EventAt(record.topic, record.partition, record.offset)
         letter = self._letters.pop((record.topic, record.partition, record.offset), None)
         if letter is not None and letter.reason == UNFORESEEN and receipt is None:
             self._report.unverifiable += 1
@@ -157,10 +153,10 @@ class Folding:
         try:
             fact = self._oracle.read(record)
         except Unreadable as unreadable:
-            self._compare(record, at, Outcome("dead_letter", unreadable.reason, unreadable.detail), receipt, letter)
+            self._compare(record, Outcome("dead_letter", unreadable.reason, unreadable.detail), receipt, letter)
             return
         if fact.kind == "roster":
-            self._compare(record, at, self._oracle.apply_roster(fact, record), receipt, letter)
+            self._compare(record, self._oracle.apply_roster(fact, record), receipt, letter)
             return
         judgement = self._oracle.judge(fact)
         seq = receipt.seq if receipt else None
@@ -172,7 +168,7 @@ class Folding:
                     self._letters[record.topic, record.partition, record.offset] = letter
                 return
             seq = -len(self.unrecorded) - 1
-            self.unrecorded[seq] = at
+            self.unrecorded[seq] = _at(record)
         elif judgement == "remembered" and letter is not None and letter.reason == "conflict":
             source = self._oracle.source(fact)
             if source is not None and not source.adopted:
@@ -182,7 +178,7 @@ class Folding:
             levels = receipt.grant.get("levels", ()) if receipt else ()
             self._oracle.settled_at = {specialization: level for specialization, _, level in levels}
         outcome = self._oracle.apply_fact(fact, judgement, seq, receipt.ruleset if receipt else None)
-        self._compare(record, at, outcome, receipt, letter, fact.user_id)
+        self._compare(record, outcome, receipt, letter, fact.user_id)
 
     def _receipt_elsewhere(self, fact: Fact, judgement: str) -> int | None:
         """The number of the receipt that stands for a fact that came by HTTP, or on another partition."""
@@ -210,26 +206,27 @@ class Folding:
     def _compare(
         self,
         record: Record,
-        at: EventAt,
         outcome: Outcome,
         receipt: ReceiptRow | None,
         letter: LetterRow | None,
         user_id: int | None = None,
     ) -> None:
         if outcome.kind == "dead_letter" or letter is not None:
-            self._compare_letter(record, at, outcome, letter, user_id)
+            self._compare_letter(record, outcome, letter, user_id)
         expected = outcome.receipt
         if receipt is None:
             if expected is not None:
                 self._report.differences.append(
-                    Difference("reward_receipts", expected.event_key, _plain(expected), None, at, expected.user_id)
+                    Difference(
+                        "reward_receipts", expected.event_key, _plain(expected), None, _at(record), expected.user_id
+                    )
                 )
         elif expected is None:
             self._differ_receipt(receipt, None, outcome.reason or outcome.kind)
         else:
-            self._compare_receipt(expected, receipt, at)
+            self._compare_receipt(expected, receipt, record)
 
-    def _compare_receipt(self, expected: Receipt, receipt: ReceiptRow, at: EventAt) -> None:
+    def _compare_receipt(self, expected: Receipt, receipt: ReceiptRow, record: Record) -> None:
         same = (
             expected.event_key == receipt.event_key
             and expected.user_id == receipt.user_id
@@ -257,7 +254,7 @@ class Folding:
                     receipt.event_key,
                     {name: wanted[name] for name in fields},
                     {name: got[name] for name in fields},
-                    at,
+                    _at(record),
                     receipt.user_id,
                 )
             )
@@ -272,9 +269,8 @@ class Folding:
             Difference("reward_receipts", receipt.event_key, expected, found, at, receipt.user_id)
         )
 
-    def _compare_letter(
-        self, record: Record, at: EventAt, outcome: Outcome, letter: LetterRow | None, user_id: int | None
-    ) -> None:
+    def _compare_letter(self, record: Record, outcome: Outcome, letter: LetterRow | None, user_id: int | None) -> None:
+        at = _at(record)
         self._report.count("dead_letters")
         if outcome.kind != "dead_letter":
             if letter is not None and letter.status not in ("retried", "dropped"):
@@ -293,6 +289,10 @@ class Folding:
     def _differ_letter(self, at: EventAt, expected: Any, found: Any, user_id: int | None) -> None:
         key = f"{at.topic}[{at.partition}]@{at.offset}"
         self._report.differences.append(Difference("dead_letters", key, expected, found, at, user_id))
+
+
+def _at(record: Record) -> EventAt:
+    return EventAt(record.topic, record.partition, record.offset)
 
 
 def _statuses(reason: str) -> tuple[str, ...]:

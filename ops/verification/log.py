@@ -14,8 +14,11 @@ from schemas.errors import LaurelsError
 Partition = tuple[str, int]
 
 NO_TIMESTAMP: Final = 0
-HELD_RECORDS: Final = 4_000
-"""As many records of a partition wait before it is paused."""
+AT_ONCE: Final = 500
+"""As many records are asked for at once: the client waits until it has them all, or a moment has passed."""
+
+HELD_BYTES: Final = 32 * 1024 * 1024
+"""As much may wait of all partitions together; then only the one that is asked for is read on."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,12 +49,15 @@ class LogReader:
         self._held: dict[Partition, deque[Record]] = {where: deque() for where in stretches}
         self._open: set[Partition] = {where for where, part in stretches.items() if part.start < part.end}
         self._paused: set[Partition] = set()
+        self._held_bytes = 0
         self._names = {prefix + topic: topic for topic, _ in stretches}
         self._consumer = Consumer(
             {
                 "fetch.min.bytes": 1,
                 "queued.min.messages": 20_000,
                 "queued.max.messages.kbytes": 16_384,
+                # librdkafka looks into a queue that was full only so often: a whole second, if it is not told otherwise.
+                "fetch.queue.backoff.ms": 10,
                 "fetch.wait.max.ms": 50,
                 **client_settings,
                 "group.id": "laurels-verify",
@@ -74,7 +80,11 @@ class LogReader:
         held = self._held[where]
         if not held:
             self._fetch(where)
-        return held.popleft() if held else None
+        if not held:
+            return None
+        record = held.popleft()
+        self._held_bytes -= len(record.value or b"")
+        return record
 
     def _at(self, where: Partition, offset: int | None = None) -> TopicPartition:
         name = self._prefix + where[0]
@@ -86,12 +96,12 @@ class LogReader:
             self._consumer.resume([self._at(where)])
         deadline = monotonic() + self._timeout
         while not self._held[where] and where in self._open:
-            messages = self._consumer.consume(2_000, 0.5)
+            messages = self._consumer.consume(AT_ONCE, 0.1)
             for message in messages:
                 self._take(message)
             if messages:
                 deadline = monotonic() + self._timeout
-                self._pause()
+                self._pause_others(where)
             elif monotonic() > deadline:
                 message = f"{where[0]}[{where[1]}]: the broker sent nothing for {self._timeout:g} s"
                 raise LaurelsError(message)
@@ -109,7 +119,9 @@ class LogReader:
         if offset >= self._stretches[where].end:
             self._finish(where)
             return
-        self._held[where].append(self._record(message, where, offset))
+        record = self._record(message, where, offset)
+        self._held[where].append(record)
+        self._held_bytes += len(record.value or b"")
         if offset == self._stretches[where].end - 1:
             self._finish(where)
 
@@ -123,8 +135,10 @@ class LogReader:
             self._open.discard(where)
             self._consumer.incremental_unassign([self._at(where)])
 
-    def _pause(self) -> None:
-        full = [where for where in self._open - self._paused if len(self._held[where]) > HELD_RECORDS]
+    def _pause_others(self, wanted: Partition) -> None:
+        if self._held_bytes <= HELD_BYTES:
+            return
+        full = [where for where in self._open - self._paused - {wanted} if self._held[where]]
         if full:
             self._paused.update(full)
             self._consumer.pause([self._at(where) for where in full])

@@ -1,6 +1,7 @@
 """A whole verification: fold, compare state, and fold again to name the entries of users that do not add up."""
 
 from collections.abc import Collection, Mapping
+from contextlib import closing
 from typing import Final, Protocol
 
 from ops.oracle import ENTRY_COLUMNS, DigestBook, Oracle, RowBook
@@ -10,7 +11,7 @@ from ops.verification.comparing import Comparing, compare_entries, event_at
 from ops.verification.folding import Folding, Readable, Reader
 from ops.verification.log import Partition, Stretch
 from ops.verification.report import Difference, EventAt, Report
-from ops.verification.snapshot import Snapshot
+from ops.verification.snapshot import Digests, Snapshot
 from sinks.positions import LogState
 
 USERS_AT_ONCE: Final = 5_000
@@ -51,6 +52,10 @@ class Verification:
 
     def run(self) -> Report:
         """Fold, compare state, and where a user's entries do not add up, fold again to name them."""
+        with closing(self._snapshot.digests()) as digests:
+            return self._run(digests)
+
+    def _run(self, digests: Digests) -> Report:
         report, oracle, folding, book = self._pass()
         if self._adoption.learn(oracle):
             report, oracle, folding, book = self._pass()
@@ -62,7 +67,7 @@ class Verification:
             if topic == "tournament-rosters"
         }
         Comparing(self._snapshot, oracle, self._adoption, report, logs=logs, unrecorded=folding.unrecorded).run()
-        suspects = self._compare_digests(book, report)
+        suspects = self._compare_digests(book, digests, report)
         del oracle
         for first in range(0, len(suspects), USERS_AT_ONCE):
             self._name_entries(suspects[first : first + USERS_AT_ONCE], report)
@@ -112,16 +117,14 @@ class Verification:
             readable[position.topic, position.partition] = Readable(position.log_id, Stretch(state.start_offset, end))
         return readable
 
-    def _compare_digests(self, book: DigestBook, report: Report) -> list[int]:
+    def _compare_digests(self, book: DigestBook, digests: Digests, report: Report) -> list[int]:
         suspects: set[int] = set()
-        for table in ENTRY_COLUMNS:
+        for table, (rows, found) in digests.result().items():
+            report.count(table, rows)
             expected = book.digests[table]
-            for user_id, rows, digest in self._snapshot.digests(table):
-                report.count(table, rows)
-                if expected.pop(user_id, 0) != digest:
-                    suspects.add(user_id)
-            report.count(table, 0)
-            suspects.update(expected)
+            suspects.update(
+                user_id for user_id in expected.keys() | found if expected.get(user_id) != found.get(user_id)
+            )
         return sorted(suspects)
 
     def _name_entries(self, users: list[int], report: Report) -> None:
