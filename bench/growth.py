@@ -122,7 +122,7 @@ SELECT student_id, 'PLAYER', current_level, current_level,
 
 
 def measure_memory(run: Run) -> dict[str, object]:
-    """The most memory of one worker, relay included, over many more events; and how much it grew in its second half."""
+    """The most memory of one worker with its ledgers and its relay, over many more events; and how much it grew."""
     with run.stand.database() as url, run.stand.topics() as prefix:
         topics = run.stand.fill(prefix, make_workload(run.memory_events))
         with workers(run.stand, url, prefix, relay=True) as working:
@@ -182,6 +182,7 @@ def preload(url: str, rows: int) -> None:
 
 
 def resident_mib(pid: int) -> float:
-    """The memory that a process holds, as the operating system counts it."""
-    said = subprocess.run(["ps", "-o", "rss=", "-p", str(pid)], capture_output=True, text=True, check=False).stdout
-    return int(said or 0) / KIB_PER_MIB
+    """The memory that a process and its children hold, as the operating system counts it: shared pages count again."""
+    command = ["ps", "-o", "rss=", "-p", str(pid), "--ppid", str(pid)]
+    said = subprocess.run(command, capture_output=True, text=True, check=False).stdout
+    return sum(map(int, said.split())) / KIB_PER_MIB
