@@ -28,6 +28,7 @@ from schemas.events import REWARD_ALERTS, REWARD_ENTRIES
 from schemas.messages import Alert, RewardEntry
 from schemas.settings import Settings
 from sinks.database import Verdict, classify, connector
+from sinks.failpoints import failpoint
 from sinks.invariants.sweeping import SCHEDULED, ask_for_sweep
 from sinks.positions import Partition
 from streams.agents.reward_alerts import reward_alerts
@@ -150,6 +151,7 @@ class Reconciler:
             await asyncio.to_thread(
                 self._in_transaction, lambda cursor: self._check(cursor, users, everybody=everybody)
             )
+            failpoint("check_after_commit")
         self._acknowledge(messages)
 
     def _entries(self, messages: Iterable[LinkedMessage]) -> Iterable[RewardEntry]:
@@ -165,6 +167,7 @@ class Reconciler:
             # Committed before the messages are acknowledged, so that it outlives this process. After the alerts, as a
             # sweep locks them.
             ask_for_sweep(cursor)
+        failpoint("check_before_commit")
 
     def _in_transaction(self, work: Callable[[Cursor], None]) -> None:
         backoff = Backoff(most=5.0)

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Callable, Iterator
 from contextlib import closing
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,6 +14,7 @@ from sinks.batch import Batch, Delivery
 from sinks.database import connector
 from sinks.ledger import Identity, Ledger
 from streams import rules
+from tests.reconciliation.following import Followed
 from tests.reconciliation.season import SEASON
 
 Laurels = Callable[..., tuple[int, Any]]
@@ -39,3 +41,19 @@ def laurels(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str])
         return int(exit_.value.code or 0), json.loads(out) if "--json" in arguments and out else out + err
 
     return run
+
+
+@pytest.fixture
+def make_followed(
+    bootstrap_servers: str, database_url: str, namespace: str, tmp_path: Path
+) -> Iterator[Callable[[int], Followed]]:
+    """A stage with so many partitions, and the topics that reconciliation reads and writes."""
+    stages: list[Followed] = []
+
+    def make(partitions: int) -> Followed:
+        stages.append(Followed(bootstrap_servers, database_url, namespace, tmp_path, partitions))
+        return stages[-1]
+
+    yield make
+    for stage in stages:
+        stage.close()
