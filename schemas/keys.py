@@ -1,7 +1,7 @@
 """The one place that makes idempotency keys: `{source_type}_{source_id}_{operation}_{user_id}`.
 
 Every key comes from what the event is about, never from where or when it was read, so that a redelivery, a replay and a
-restored database all arrive at the same one. A correction appends `_r{revision}`.
+restored database all arrive at the same one. A correction appends `_r{revision}`, an adjustment to other rules `_a{run}`.
 """
 
 from typing import Literal
@@ -21,12 +21,22 @@ def make_key(
     *,
     revision: int | None = None,
     reversal: bool = False,
+    run: str | None = None,
 ) -> str:
-    """The key of one operation on one source for one user; `revision` only for corrections."""
+    """The key of one operation on one source for one user; `revision` only for corrections, `run` for adjustments."""
     key = f"{source_type}_{source_id}_{operation}_{user_id}"
+    if run is not None:
+        return f"{key}_a{run}"
     if revision is not None:
         key = f"{key}_r{revision}_reversal" if reversal else f"{key}_r{revision}"
     return key
+
+
+def adjusting_run(event_key: str, corrects: str | None) -> str | None:
+    """The run that made the receipt with this key, None where an event did. Keys end in a user or a revision otherwise."""
+    if corrects is None or not event_key.startswith(f"{corrects}_a"):
+        return None
+    return event_key.removeprefix(f"{corrects}_a")
 
 
 def transfer_source(sender_id: int, idempotency_key: str) -> str:

@@ -12,6 +12,7 @@ from typing import Literal, NamedTuple
 from msgspec import Struct, field, structs
 
 from schemas.events import Skill
+from schemas.ruleset import Ruleset
 
 RefusalReason = Literal[
     "undecodable",
@@ -142,17 +143,26 @@ class LevelChange(Struct, frozen=True, gc=False):
     to_level: int
 
 
+class Adjustment(Struct, frozen=True, gc=False):
+    """A run of `laurels replay --rules` by which a source comes from the ruleset `before` to the one `after`."""
+
+    run: str
+    before: Ruleset
+    after: Ruleset
+
+
 class Grant(Struct, frozen=True, kw_only=True, gc=False):
     """What a rule decided for one event. Progress, licenses, source and results are the values after it.
 
-    `corrects` is the event key of the source's first receipt when this is a correction. `transfer` is the outcome of
-    a credit transfer. `results_after` holds, per specialization, the rated results that the event adds (a value) or
+    `corrects` is the event key of the source's first receipt when this is a correction or, with `adjusts`, an adjustment
+    to another ruleset. `transfer` is the outcome of a credit transfer. `results_after` holds, per specialization, the rated results that the event adds (a value) or
     takes away (None).
     """
 
     event_key: str
     source_after: Source
     corrects: str | None = None
+    adjusts: bool = False
     xp: tuple[XpEntry, ...] = ()
     credits: tuple[CreditEntry, ...] = ()
     skills: tuple[SkillEntry, ...] = ()

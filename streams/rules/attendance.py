@@ -4,7 +4,7 @@ from msgspec import structs
 
 from schemas.events import SessionAttendance
 from schemas.keys import make_key
-from schemas.rewards import Counted, Decision, Grant, Progress, Source, UserState, XpEntry
+from schemas.rewards import Adjustment, Counted, Decision, Grant, Progress, Source, UserState, XpEntry
 from schemas.ruleset import Bonus, Ruleset
 from streams.rules.entries import SESSION, Posting, points_per_skill
 from streams.rules.levels import Change, changes_by, move_all, settle
@@ -22,12 +22,34 @@ def decide_attendance(state: UserState, event: SessionAttendance, payload_hash: 
     source = state.sources.get(key)
     if source is not None and (repeat := recognise(source, event.revision, payload_hash, key)) is not None:
         return repeat
+    return _give(state, event, payload_hash, ruleset, source)
+
+
+def adjust_attendance(state: UserState, event: SessionAttendance, payload_hash: bytes, adjustment: Adjustment) -> Grant:
+    """What the attendance, which stands, gives by another ruleset, less what its session has given the user so far.
+
+    Milestones that were paid stay paid, at what they were worth then; new ones that the other ruleset sees are paid.
+    """
+    source = state.sources[presence_key(event)]
+    return _give(state, event, payload_hash, adjustment.after, source, adjustment.run)
+
+
+def _give(
+    state: UserState,
+    event: SessionAttendance,
+    payload_hash: bytes,
+    ruleset: Ruleset,
+    source: Source | None,
+    run: str | None = None,
+) -> Grant:
+    key = presence_key(event)
     given = source or NOTHING_GIVEN
     earned = ruleset.attendance[event.status]
     points = points_per_skill(event.skills, earned.skill_points)
     counted = Counted(event.specialization, 1, event.theory_hours, event.practice_hours) if earned.counts else None
 
-    posting = Posting(SESSION, event.session_id, event.user_id, None, None if source is None else event.revision)
+    revision = None if source is None else event.revision
+    posting = Posting(SESSION, event.session_id, event.user_id, None, revision, run)
     xp = posting.xp(event.specialization, earned.xp, given.xp_given, withdrawn=event.status == "withdrawn")
     credit_entries = posting.credits(earned.credits, given.credits_given)
     moved = move_all(state, _changes(event.specialization, xp, given.counted, counted))
@@ -39,6 +61,7 @@ def decide_attendance(state: UserState, event: SessionAttendance, payload_hash: 
     return Grant(
         event_key=key if source is None else posting.key("presence"),
         corrects=None if source is None else key,
+        adjusts=run is not None,
         source_after=Source(
             revision=event.revision,
             payload_hash=payload_hash,

@@ -3,11 +3,11 @@
 from typing import assert_never
 
 from schemas.events import CreditTransfer, LevelCommand, SessionAttendance, TournamentResult
-from schemas.rewards import Decision, UserState
+from schemas.rewards import Adjustment, Decision, Grant, UserState
 from schemas.ruleset import Ruleset
-from streams.rules.attendance import decide_attendance, presence_key
+from streams.rules.attendance import adjust_attendance, decide_attendance, presence_key
 from streams.rules.commands import command_key, decide_command
-from streams.rules.tournament import decide_result, result_key
+from streams.rules.tournament import adjust_result, decide_result, result_key
 from streams.rules.transfers import decide_transfer, transfer_key
 
 RewardEvent = TournamentResult | SessionAttendance | LevelCommand | CreditTransfer
@@ -30,6 +30,19 @@ def decide(state: UserState, event: RewardEvent, payload_hash: bytes, ruleset: R
             return decide_transfer(state, event, payload_hash, ruleset)
         case _:
             assert_never(event)
+
+
+def adjust(
+    state: UserState, event: TournamentResult | SessionAttendance, payload_hash: bytes, adjustment: Adjustment
+) -> Grant:
+    """What `event`, which stands as its source's last word, gives more or less by another ruleset.
+
+    Commands and transfers have none: no ruleset has a say in them. Where the rulesets rate differently, `state` knows all
+    results of the event's specialization.
+    """
+    if isinstance(event, TournamentResult):
+        return adjust_result(state, event, payload_hash, adjustment)
+    return adjust_attendance(state, event, payload_hash, adjustment)
 
 
 def base_key(event: RewardEvent) -> str:

@@ -24,13 +24,17 @@ SESSION: Final = Names("session", "attendance", "SESSION_ATTENDANCE", "SESSION")
 
 
 class Posting(Struct, frozen=True):
-    """Posts the entries of one event. `revision` is set for a correction only: it is part of types and keys then."""
+    """Posts the entries of one event. `revision` is set for a correction only: it is part of types and keys then.
+
+    With `run`, that stands there instead: the run adjusts what the event gave to another ruleset.
+    """
 
     names: Names
     source_id: int
     user_id: int
     semester_id: int | None
     revision: int | None
+    run: str | None = None
 
     def xp(self, specialization: str, amount: int, given: Mapping[str, int], *, withdrawn: bool) -> tuple[XpEntry, ...]:
         """The XP that makes what was `given`, by specialization, into `amount` in `specialization`."""
@@ -70,10 +74,18 @@ class Posting(Struct, frozen=True):
     def key(self, operation: Operation, *, reversal: bool = False) -> str:
         """The key of `operation` on the source under the event's revision."""
         return make_key(
-            self.names.source_type, self.source_id, operation, self.user_id, revision=self.revision, reversal=reversal
+            self.names.source_type,
+            self.source_id,
+            operation,
+            self.user_id,
+            revision=self.revision,
+            reversal=reversal,
+            run=self.run,
         )
 
     def _revised(self, type_: str) -> str:
+        if self.run is not None:
+            return f"{type_}_A{self.run.upper()}"
         return type_ if self.revision is None else f"{type_}_R{self.revision}"
 
 

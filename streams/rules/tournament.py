@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 from schemas.events import TournamentResult
 from schemas.keys import make_key
-from schemas.rewards import Decision, Grant, Source, UserState
+from schemas.rewards import Adjustment, Decision, Grant, Source, UserState
 from schemas.ruleset import NO_BAND, Ruleset
 from streams.rules.entries import TOURNAMENT, Posting, points_per_skill
 from streams.rules.levels import changes_by, move_all, settle
@@ -31,21 +31,42 @@ def decide_result(state: UserState, event: TournamentResult, payload_hash: bytes
     source = state.sources.get(key)
     if source is not None and (repeat := recognise(source, event.revision, payload_hash, key)) is not None:
         return repeat
+    return _give(state, event, payload_hash, ruleset, source)
+
+
+def adjust_result(state: UserState, event: TournamentResult, payload_hash: bytes, adjustment: Adjustment) -> Grant:
+    """What the result, which stands, gives by another ruleset, less what its tournament has given the user so far."""
+    source = state.sources[result_key(event)]
+    return _give(state, event, payload_hash, adjustment.after, source, adjustment)
+
+
+def _give(
+    state: UserState,
+    event: TournamentResult,
+    payload_hash: bytes,
+    ruleset: Ruleset,
+    source: Source | None,
+    adjustment: Adjustment | None = None,
+) -> Grant:
+    key = result_key(event)
     revision = None if source is None else event.revision
+    run = None if adjustment is None else adjustment.run
     given = source or NOTHING_GIVEN
     withdrawn = event.status == "withdrawn"
     band = NO_BAND if withdrawn else ruleset.band(event.placement)
     points = points_per_skill(event.skills, band.skill_points)
-    badges = _change_badges(given.badges, band.badge, ruleset.badges)
+    ours = ruleset.badges if adjustment is None else ruleset.badges | adjustment.before.badges
+    badges = _change_badges(given.badges, band.badge, ours)
 
-    posting = Posting(TOURNAMENT, event.tournament_id, event.user_id, event.tournament_id, revision)
+    posting = Posting(TOURNAMENT, event.tournament_id, event.user_id, event.tournament_id, revision, run)
     xp = posting.xp(event.specialization, band.xp, given.xp_given, withdrawn=withdrawn)
-    results = change_results(state, event, given.specialization)
+    results = {} if _rates_alike(adjustment) else change_results(state, event, given.specialization)
     moved = move_all(state, changes_by(event.specialization, xp, also=results))
     settled = settle(state, moved, rate(state, results, ruleset.content.rating))
     return Grant(
         event_key=key if source is None else posting.key("result"),
         corrects=None if source is None else key,
+        adjusts=adjustment is not None,
         source_after=Source(
             revision=event.revision,
             payload_hash=payload_hash,
@@ -68,8 +89,13 @@ def decide_result(state: UserState, event: TournamentResult, payload_hash: bytes
     )
 
 
+def _rates_alike(adjustment: Adjustment | None) -> bool:
+    """Whether there is nothing to rate again: the result itself is the same."""
+    return adjustment is not None and adjustment.before.content.rating == adjustment.after.content.rating
+
+
 def _change_badges(standing: frozenset[str], earned: str | None, ours: frozenset[str]) -> Badges:
-    """`ours` are the badges that the ruleset gives for placements; any other is left alone."""
+    """`ours` are the badges that the rulesets at hand give for placements; any other is left alone."""
     keeps = frozenset() if earned is None else frozenset((earned,))
     revoked = (standing & ours) - keeps
     granted = earned if earned not in standing else None

@@ -7,7 +7,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from schemas.events import MAX_ID
-from schemas.keys import make_key, transfer_source
+from schemas.keys import adjusting_run, make_key, transfer_source
 
 ids = st.integers(1, MAX_ID) | st.integers(1, 9)
 revisions = st.none() | st.integers(2, 32_767)
@@ -108,3 +108,12 @@ def test_a_key_fits_its_column(subject: tuple[Any, ...]) -> None:
 )
 def test_a_key_says_source_operation_and_user(subject: tuple[Any, ...], expected: str) -> None:
     assert key(subject) == expected
+
+
+def test_an_adjustment_says_its_run_and_no_correction_is_taken_for_one() -> None:
+    base = make_key("tournament", 123, "result", 5)
+    adjusted = make_key("tournament", 123, "result", 5, revision=2, run="5b0c2d9e")
+    assert adjusted == "tournament_123_result_5_a5b0c2d9e"
+    assert adjusting_run(adjusted, base) == "5b0c2d9e"
+    assert adjusting_run(make_key("tournament", 123, "result", 5, revision=2), base) is None
+    assert adjusting_run(base, None) is None
