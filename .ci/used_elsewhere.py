@@ -38,7 +38,7 @@ _.openapi
 
 # Tables: the metadata has them, and SQL names them.
 alert_silences, api_tokens, audit_log, erased_values, ledger_seals, credit_transactions, license_progressions, migration_removed_rows
-scheduled_runs, sync_plan_items, sync_plans
+coupling_checks, scheduled_runs, sync_plan_items, sync_plans
 partition_positions, replay_runs, reward_alerts, reward_receipts, semesters, session_attendances, skill_rewards
 specialization_levels, specialization_progress, tournament_badges, tournament_participations, tournament_rankings
 user_licenses, xp_transactions

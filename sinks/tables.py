@@ -624,6 +624,16 @@ sync_plan_items = Table(
     CheckConstraint("(outcome IS NULL) = (applied_at IS NULL)", name="ck_sync_plan_items_applied"),
 )
 
+coupling_checks = Table(
+    "coupling_checks",
+    metadata,
+    Column("side", Text, nullable=False),
+    Column("user_ids", ARRAY(BigInteger), nullable=False),
+    Column("specializations", ARRAY(Text), nullable=False),
+    Column("levels", ARRAY(Integer), nullable=False),
+    prefixes=["UNLOGGED"],
+)
+
 scheduled_runs = Table(
     "scheduled_runs",
     metadata,

@@ -14,15 +14,19 @@ Mode = Literal["observe", "enforce", "partly"]
 """`partly` is what somebody made by hand: only some of the triggers are on."""
 
 TABLES: Final = ("specialization_progress", "user_licenses")
-EVENTS: Final = ("insert", "update", "move", "delete", "truncate")
+EVENTS: Final = ("insert", "update", "delete", "truncate")
+TRIGGERS: Final = (
+    *((table, f"coupled_{table}_{event}") for table in TABLES for event in EVENTS),
+    ("coupling_checks", "coupled_at_commit"),
+)
+"""What statements touch is kept by the first ones, and checked by the last."""
 LOCK_TIMEOUT: Final = "5s"
 """How long the switch may wait for the writers at work, while those that come later wait for it."""
 
-_TRIGGERS: Final = """
-SELECT count(*) FILTER (WHERE tgenabled IN ('A', 'O')), count(*)
-  FROM pg_trigger
- WHERE tgrelid IN (to_regclass('specialization_progress'), to_regclass('user_licenses'))
-   AND tgname LIKE 'coupled\\_%'
+_ENABLED: Final = """
+SELECT count(*) FROM unnest(%s::text[], %s::text[]) AS wanted (table_name, name)
+  JOIN pg_trigger ON tgrelid = to_regclass(table_name) AND tgname = name
+ WHERE tgenabled IN ('A', 'O')
 """
 
 
@@ -36,12 +40,12 @@ class NotSwitched(LaurelsError):
 
 def fetch_mode(cursor: Cursor) -> Mode:
     """What the database does about a transaction that leaves the two apart."""
-    cursor.execute(_TRIGGERS)
+    cursor.execute(_ENABLED, [list(column) for column in zip(*TRIGGERS, strict=True)])
     row = cursor.fetchone()
-    enabled, all_ = row or (0, 0)
+    enabled = row[0] if row else 0
     if not enabled:
         return "observe"
-    return "enforce" if enabled == all_ == len(TABLES) * len(EVENTS) else "partly"
+    return "enforce" if enabled == len(TRIGGERS) else "partly"
 
 
 def enforce(connection: Connection, *, actor: str) -> None:
@@ -65,10 +69,9 @@ def _switch(connection: Connection, change: str, *, actor: str, mode: Mode) -> N
             cursor.execute(f"LOCK TABLE {', '.join(TABLES)} IN SHARE ROW EXCLUSIVE MODE")
             if mode == "enforce":
                 _refuse_desyncs(cursor)
-            for table in TABLES:
-                for event in EVENTS:
-                    # Always: also where a session calls itself a replica.
-                    cursor.execute(f"ALTER TABLE {table} {change} TRIGGER coupled_{table}_{event}")
+            for table, trigger in TRIGGERS:
+                # Always: also where a session calls itself a replica.
+                cursor.execute(f"ALTER TABLE {table} {change} TRIGGER {trigger}")
             write_audit(cursor, AuditEntry(actor, f"coupling.{mode}", "coupling"))
     except InsufficientPrivilege as error:
         message = "only the owner of the tables may switch this: set DATABASE_URL to the user that migrates"

@@ -1,5 +1,6 @@
 """What `enforce` refuses at commit, by anyone, and what it lets through."""
 
+from collections.abc import Callable
 from contextlib import closing
 
 import psycopg2
@@ -11,6 +12,7 @@ from schemas.rewards import Grant
 from sinks.coupling import enforcement
 from sinks.coupling.enforcement import Apart, NotSwitched
 from sinks.coupling.plans import Scope
+from sinks.migration import migrate_to, migrate_to_head
 from sinks.roles import WORKER
 from tests.coupling.stand import LICENSE, PROGRESS, Stand
 
@@ -27,6 +29,16 @@ REFUSED = {
     "as a replica": "SET session_replication_role = replica; UPDATE user_licenses SET current_level = 1",
     "as the ledger": "SET laurels.recording = 'on'; UPDATE user_licenses SET current_level = 1",
     "emptied": "TRUNCATE specialization_progress",
+    "made again under the same id": "WITH gone AS (DELETE FROM user_licenses RETURNING id) "
+    "INSERT INTO user_licenses (id, user_id, specialization_type) SELECT id, 2, 'PLAYER' FROM gone",
+    "renumbered and moved": "UPDATE user_licenses SET id = id + 1000, current_level = 3, max_achieved_level = 3",
+    "by an upsert": PROGRESS + "VALUES (1, 'PLAYER', 2, 0) "
+    "ON CONFLICT (student_id, specialization_id) DO UPDATE SET current_level = 3",
+    "together, and apart after a savepoint": "UPDATE specialization_progress SET current_level = 3; SAVEPOINT s; "
+    "UPDATE user_licenses SET current_level = 3; ROLLBACK TO SAVEPOINT s",
+    "what was to be checked forgotten": "UPDATE user_licenses SET current_level = 1; DELETE FROM coupling_checks",
+    "as an older snapshot has it": "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ; "
+    "UPDATE user_licenses SET current_level = 1",
 }
 
 LET_THROUGH = {
@@ -37,6 +49,12 @@ LET_THROUGH = {
     "moved and moved back": "UPDATE user_licenses SET current_level = 3; UPDATE user_licenses SET current_level = 2",
     "both made": PROGRESS + "VALUES (1, 'COACH', 1, 0); " + LICENSE + "VALUES (1, 'COACH', 1, 1)",
     "both removed": "DELETE FROM specialization_progress; DELETE FROM user_licenses",
+    "both moved by one statement": "WITH moved AS (UPDATE user_licenses SET current_level = 3, max_achieved_level = 3) "
+    "UPDATE specialization_progress SET current_level = 3",
+    "both moved in a snapshot": "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ; "
+    "UPDATE specialization_progress SET current_level = 1; UPDATE user_licenses SET current_level = 1",
+    "both given to another": "UPDATE specialization_progress SET student_id = 2; UPDATE user_licenses SET user_id = 2",
+    "renumbered": "UPDATE specialization_progress SET id = id + 1000",
     "no level touched": "UPDATE specialization_progress SET total_xp = 499; UPDATE user_licenses SET football_skills = '{}'",
 }
 
@@ -117,10 +135,36 @@ def test_it_is_refused_while_there_are_desyncs_and_granted_after_a_sync(stand: S
     assert actions == [("otto", "coupling.enforce"), ("otto", "coupling.observe")]
 
 
-def test_triggers_switched_by_hand_show(stand: Stand) -> None:
+@pytest.mark.parametrize(
+    ("table", "trigger"),
+    [("user_licenses", "coupled_user_licenses_update"), ("coupling_checks", "coupled_at_commit")],
+)
+def test_triggers_switched_by_hand_show(stand: Stand, table: str, trigger: str) -> None:
     enforce(stand)
-    stand.run("ALTER TABLE user_licenses DISABLE TRIGGER coupled_user_licenses_update")
+    stand.run(f"ALTER TABLE {table} DISABLE TRIGGER {trigger}")
     assert mode(stand) == "partly"
+
+
+def test_what_is_to_be_checked_is_never_seen_nor_kept(enforced: Stand) -> None:
+    enforced.command(1, "a", new_level=5)
+    with closing(psycopg2.connect(enforced.url)) as connection, connection.cursor() as cursor:
+        cursor.execute("UPDATE user_licenses SET current_level = 3")
+        cursor.execute("SELECT count(*) FROM coupling_checks")
+        assert cursor.fetchone() == (0,)
+    assert enforced.run("SELECT count(*) FROM coupling_checks") == [(0,)]
+
+
+@pytest.mark.parametrize("switch", [enforce, observe])
+def test_migrating_leaves_the_switch_where_it_is(stand: Stand, switch: Callable[[Stand], None]) -> None:
+    stand.part(1, "PLAYER", 2, 2)
+    switch(stand)
+    before = mode(stand)
+    migrate_to(stand.url, "0028")
+    if switch is enforce:
+        with pytest.raises(CheckViolation):
+            stand.run("UPDATE user_licenses SET current_level = 3")
+    migrate_to_head(stand.url)
+    assert mode(stand) == before
 
 
 def test_a_worker_may_not_switch_it(stand: Stand) -> None:
