@@ -38,7 +38,7 @@ def measure_kills(run: Run) -> dict[str, object]:
     """A season of so many events (5 % duplicates, 2 % corrections, 1 % poison), two workers, one killed every 5 s."""
     stand = run.stand
     with stand.database() as url, stand.topics() as prefix:
-        published = _publish(stand, prefix, season_of(len(run.records)))
+        published = _publish(stand, prefix, season_of(run.events))
         began = time.monotonic()
         kills = _kill_until_recorded(stand, url, prefix, published)
         seconds = time.monotonic() - began

@@ -11,6 +11,7 @@ from bench.kills import measure_kills
 from bench.latency import measure_latency
 from bench.rivals import measure_bare, measure_naive, measure_quix
 from bench.run import Run
+from bench.season import measure_season
 from bench.sink import measure_floor, measure_sink, measure_sink_2_connections
 from bench.workers import (
     measure_pipeline,
@@ -51,6 +52,7 @@ MEASURES: Final = (
     Measure("memory", measure_memory),
     Measure("preload", measure_preload, by_default=False),
     Measure("kills", measure_kills, by_default=False),
+    Measure("season", measure_season, by_default=False),
 )
 
 MEMBERS: Final = (
@@ -73,6 +75,7 @@ MEMBERS: Final = (
     "preload_events_per_s",
     "preload_ratio",
     "kills",
+    "season",
 )
 """The members of the answer, null where they were not measured; `broker`, `postgres` and `machine` stand beside them."""
 

@@ -30,6 +30,10 @@ def _ratio(above: str, below: str) -> Callable[[Members], float]:
     return lambda members: members[f"{above}_events_per_s"] / members[f"{below}_events_per_s"]
 
 
+def _season(members: Members, name: str) -> float:
+    return float(members["season"][name])
+
+
 TARGETS: Final = (
     Target("pipeline / sink (1 connection)", _ratio("pipeline", "sink"), 0.9),
     Target("pipeline / floor", _ratio("pipeline", "floor"), 0.5),
@@ -41,6 +45,11 @@ TARGETS: Final = (
     Target("p99 at 2,000/s, ms", lambda members: members["latency_ms"]["2000"]["p99"], 60, at_most=True),
     Target("redelivery / first time", _ratio("redelivery", "pipeline"), 3),
     Target("preloaded / empty", lambda members: members["preload_ratio"] + 0, 0.85),
+    Target("season: differences", lambda members: _season(members, "differences"), 0, at_most=True),
+    Target("season: differences after kills", lambda members: _season(members, "kills_differences"), 0, at_most=True),
+    Target("season: verify, events/s", lambda members: _season(members, "verify_events_per_s"), 20_000),
+    Target("season: replay of everything, rows", lambda members: _season(members, "replay_rows"), 0, at_most=True),
+    Target("season: replay of everything / first time", lambda members: _season(members, "replay_ratio"), 3),
     Target("worker memory, MiB", lambda members: members["worker_rss_mib_max"] + 0, 250, at_most=True),
 )
 
@@ -56,6 +65,12 @@ def judge(members: Members) -> list[tuple[Target, float]]:
     return judged
 
 
+def _figure(value: Any) -> str:
+    if isinstance(value, dict):
+        return ", ".join(f"{name} {part}" for name, part in value.items())
+    return f"{value:,}"
+
+
 def show(console: Console, members: Members) -> None:
     """Print the figures, the targets and what they were measured on."""
     figures = Table(
@@ -64,10 +79,10 @@ def show(console: Console, members: Members) -> None:
     for name in MEMBERS:
         value = members.get(name)
         if isinstance(value, dict):
-            for rate, quantiles in value.items():
-                figures.add_row(f"{name} at {rate}/s", ", ".join(f"{key} {ms}" for key, ms in quantiles.items()))
+            for part, figure in value.items():
+                figures.add_row(f"{name} {part}", _figure(figure))
         elif value is not None:
-            figures.add_row(name, f"{value:,}")
+            figures.add_row(name, _figure(value))
     console.print(figures)
     judged = judge(members)
     if judged:

@@ -14,7 +14,6 @@ from bench.registry import MEMBERS, Measure
 from bench.run import Run
 from bench.stand import Stand
 from bench.surroundings import describe_broker, describe_machine, describe_postgres
-from bench.workload import make_workload
 from ops.embedded.kafka import ApacheKafka, fetch_jars
 from ops.embedded.postgres import EmbeddedPostgres
 from schemas.errors import LaurelsError
@@ -68,10 +67,8 @@ def run_measures(
     needs_kafka = any(measure.needs_kafka for measure in measures)
     members: dict[str, object] = dict.fromkeys(MEMBERS)
     failed: dict[str, str] = {}
-    say(f"making {events:,} events")
-    records = list(make_workload(events))
     with open_stand(say, needs_kafka=needs_kafka) as (stand, version):
-        run = Run(stand=stand, records=records, memory_events=memory_events, preload_rows=preload_rows)
+        run = Run(stand=stand, events=events, memory_events=memory_events, preload_rows=preload_rows)
         for measure in measures:
             say(f"{measure.name}: {measure.summary}")
             try:

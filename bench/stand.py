@@ -137,7 +137,17 @@ class Stand:
         self, name: str, command: Sequence[str], *, database: str, prefix: str = "", **settings: object
     ) -> Iterator[Child]:
         """A Python process with the worker's settings in its environment; stopped at the end, whatever happens."""
-        environ = {
+        environ = self.environ(database, prefix, **settings)
+        log = self.folder / f"{next(self._numbers)}-{name}.log"
+        child = Child(name, [sys.executable, *command], log=log, environ=environ, folder=self.folder)
+        try:
+            yield child
+        finally:
+            child.stop(seconds=15)
+
+    def environ(self, database: str, prefix: str = "", **settings: object) -> dict[str, str]:
+        """The environment in which our commands work on `database` and the topics of `prefix`."""
+        return {
             **os.environ,
             "DATABASE_URL": database,
             "KAFKA_BOOTSTRAP_SERVERS": str(self.kafka()["bootstrap.servers"]),
@@ -148,12 +158,6 @@ class Stand:
             "PYTHONPATH": str(Path(__file__).resolve().parents[1]),
             **{f"LAURELS_{key.upper()}": str(value) for key, value in settings.items()},
         }
-        log = self.folder / f"{next(self._numbers)}-{name}.log"
-        child = Child(name, [sys.executable, *command], log=log, environ=environ, folder=self.folder)
-        try:
-            yield child
-        finally:
-            child.stop(seconds=15)
 
 
 @dataclass(slots=True)

@@ -84,3 +84,17 @@ def test_a_target_is_met_from_its_limit_on(*, pipeline: int, met: bool) -> None:
     [(target, value)] = judge({"pipeline_events_per_s": pipeline})
     assert target in TARGETS
     assert target.met(value) is met
+
+
+def test_a_season_is_put_back_for_some_users_and_mended_by_replay(postgres: dict[str, str], real_kafka: str) -> None:
+    ran = run_bench(
+        *("--only", "season", "--events", "2500", "--json"),
+        DATABASE_URL=postgres["url"],
+        KAFKA_BOOTSTRAP_SERVERS=real_kafka,
+    )
+    assert ran.returncode == 0, ran.stderr
+    season = json.loads(ran.stdout.splitlines()[-1])["season"]
+    assert (season["differences"], season["kills"], season["kills_differences"]) == (0, 10, 0)
+    assert (season["replay_recorded"], season["replay_rows"]) == (0, 0)
+    assert season["apply_recorded"] > 0
+    assert season["plan_rows"] >= season["restored_rows_lost"] > 0
