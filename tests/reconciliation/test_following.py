@@ -125,12 +125,14 @@ def test_two_followers_share_the_users_and_tell_each_alert_once(make_followed: M
     assert second.runs
 
 
-MANY = 100_000
+TOUCHED = 100_000
+BROKEN = TOUCHED // 10
 
 
-def test_a_statement_that_breaks_a_hundred_thousand_users_makes_few_messages_though_the_sweep_is_killed(
+def test_a_statement_that_touches_a_hundred_thousand_users_makes_few_messages_though_the_sweep_is_killed(
     followed: Followed,
 ) -> None:
+    followed.query("INSERT INTO users (id) SELECT n FROM generate_series(1001, 1000 + %s) AS n", TOUCHED)
     followed.recording()
     first = followed.following(sweep_interval_seconds=1)
     followed.publish(presences(USERS, [1]))
@@ -142,22 +144,20 @@ def test_a_statement_that_breaks_a_hundred_thousand_users_makes_few_messages_tho
         cursor.execute(
             "INSERT INTO reward_alerts (fingerprint, kind, subject, severity, status, labels, annotations)"
             " VALUES (%s, 'INV-R01', 'x', 'critical', 'firing', '{}', '{}')",
-            (fingerprint("INV-R01", f"user {MANY // 2}"),),
+            (fingerprint("INV-R01", f"user {TOUCHED // 2}"),),
         )
-        followed.query(
-            "INSERT INTO users (id, xp_balance) SELECT n, 1 FROM generate_series(1001, 1000 + %s) AS n", MANY
-        )
+        followed.query("UPDATE users SET xp_balance = 1, opening_xp = least(id %% 10, 1) WHERE id > 1000")
         followed.wait_until(lambda: followed.query("SELECT 1 FROM reward_alerts LIMIT 1"))
         first.kill()
     followed.following(sweep_interval_seconds=1)
     fires = "SELECT count(*) FROM reward_alerts WHERE kind = 'INV-R01' AND status = 'firing' AND subject LIKE 'user %%'"
-    followed.wait_until(lambda: followed.query(fires) == [(MANY,)])
+    followed.wait_until(lambda: followed.query(fires) == [(BROKEN,)])
     followed.wait_until_followed()
     assert followed.announced() == announced + 1
     told = followed.told_in_all()
     assert len(told) == STORM_LIMIT + 1
     assert told["INV-R01", STORM_SUBJECT, "firing"] == 1
-    followed.query("UPDATE users SET xp_balance = 0 WHERE id > 1000")
+    followed.query("UPDATE users SET opening_xp = 1 WHERE id > 1000")
     followed.wait_until(lambda: len(followed.told_in_all()) == 2 * (STORM_LIMIT + 1))
     assert set(followed.told_in_all().values()) == {1}
     assert followed.query(fires) == [(0,)]
