@@ -1,8 +1,9 @@
 """What size does: a worker's memory over millions of events, and throughput against millions of ledger rows."""
 
-import subprocess
+import re
 import time
 from contextlib import closing
+from pathlib import Path
 from statistics import mean
 from typing import Final
 
@@ -132,7 +133,7 @@ def measure_memory(run: Run) -> dict[str, object]:
             def sample() -> None:
                 nonlocal due
                 if time.monotonic() >= due:
-                    samples.append(resident_mib(working[0].pid))
+                    samples.append(held_mib(working[0].pid))
                     due = time.monotonic() + SAMPLE_SECONDS
 
             watch(url, recorded_of(GROUP, topics.counts), run.memory_events, working, on_look=sample)
@@ -140,7 +141,7 @@ def measure_memory(run: Run) -> dict[str, object]:
     if len(samples) < FEWEST_SAMPLES:
         raise BenchFailed("too few events to see how memory develops: give --events more")
     growth = mean(samples[-quarter:]) - mean(samples[quarter : 2 * quarter])
-    return {"worker_rss_mib_max": max(samples), "worker_rss_mib_growth": growth}
+    return {"worker_mib_max": max(samples), "worker_mib_growth": growth}
 
 
 def measure_preload(run: Run) -> dict[str, object]:
@@ -181,8 +182,16 @@ def preload(url: str, rows: int) -> None:
             cursor.execute("VACUUM ANALYZE")
 
 
-def resident_mib(pid: int) -> float:
-    """The memory that a process and its children hold, as the operating system counts it: shared pages count again."""
-    command = ["ps", "-o", "rss=", "-p", str(pid), "--ppid", str(pid)]
-    said = subprocess.run(command, capture_output=True, text=True, check=False).stdout
-    return sum(map(int, said.split())) / KIB_PER_MIB
+def held_mib(pid: int) -> float:
+    """The memory that a process and its children hold, what they share counted once."""
+    threads = Path(f"/proc/{pid}/task").glob("*/children")
+    children = [child for thread in threads for child in thread.read_text(encoding="ascii").split()]
+    return sum(map(_proportional_kib, (str(pid), *children))) / KIB_PER_MIB
+
+
+def _proportional_kib(pid: str) -> int:
+    try:
+        counted = Path(f"/proc/{pid}/smaps_rollup").read_text(encoding="ascii")
+    except (FileNotFoundError, ProcessLookupError):
+        return 0
+    return sum(map(int, re.findall(r"^Pss: +(\d+) kB", counted, re.MULTILINE)))
