@@ -26,17 +26,22 @@ def make_key(
     """The key of one operation on one source for one user; `revision` only for corrections, `run` for adjustments."""
     key = f"{source_type}_{source_id}_{operation}_{user_id}"
     if run is not None:
-        return f"{key}_a{run}"
+        return adjusted_key(key, run)
     if revision is not None:
         key = f"{key}_r{revision}_reversal" if reversal else f"{key}_r{revision}"
     return key
 
 
+def adjusted_key(base_key: str, run: str) -> str:
+    """The key under which `run` adjusts what stands under `base_key`."""
+    return f"{base_key}_a{run}"
+
+
 def adjusting_run(event_key: str, corrects: str | None) -> str | None:
     """The run that made the receipt with this key, None where an event did. Keys end in a user or a revision otherwise."""
-    if corrects is None or not event_key.startswith(f"{corrects}_a"):
+    if corrects is None or not event_key.startswith(prefix := adjusted_key(corrects, "")):
         return None
-    return event_key.removeprefix(f"{corrects}_a")
+    return event_key.removeprefix(prefix)
 
 
 def transfer_source(sender_id: int, idempotency_key: str) -> str:

@@ -6,6 +6,7 @@ from typing import Literal, NamedTuple
 
 from schemas.events import Event
 from schemas.rewards import Decision, Refused
+from schemas.ruleset import Ruleset
 from sinks.audit import AuditEntry
 from sinks.outbox import OutboxMessage
 
@@ -76,11 +77,21 @@ class Checkpoint:
 
 
 @dataclass(frozen=True, slots=True)
+class RuleChange:
+    """By which ruleset a replay decides again what was recorded, and whether anybody may lose by it."""
+
+    run_id: str
+    ruleset: Ruleset
+    allow_decrease: bool
+
+
+@dataclass(frozen=True, slots=True)
 class Batch:
     """Deliveries in the order to apply them, and the claims they come with (none for HTTP, CLI and replay).
 
     `audit` is written in the same transaction, if it decides anything: for what a person or a service asked for.
-    `checkpoint` is written in it too, and refuses the batch when its replay no longer runs.
+    `checkpoint` is written in it too, and refuses the batch when its replay no longer runs. With `rule_change`, what was
+    recorded by another ruleset is adjusted to the one there.
     """
 
     deliveries: Sequence[Delivery]
@@ -88,16 +99,21 @@ class Batch:
     origin: Origin = "event"
     audit: AuditEntry | None = None
     checkpoint: Checkpoint | None = None
+    rule_change: RuleChange | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Recorded:
-    """How a batch came out: by count, and delivery by delivery (None for rosters, which decide no reward)."""
+    """How a batch came out: by count, and delivery by delivery (None for rosters, which decide no reward).
+
+    What is `adjusted` counts as a duplicate, too: its event was recorded before.
+    """
 
     recorded: int = 0
     duplicates: int = 0
     stale: int = 0
     dead_letters: int = 0
+    adjusted: int = 0
     decisions: Sequence[Decision | None] = ()
 
     def __add__(self, other: "Recorded") -> "Recorded":
@@ -106,5 +122,6 @@ class Recorded:
             duplicates=self.duplicates + other.duplicates,
             stale=self.stale + other.stale,
             dead_letters=self.dead_letters + other.dead_letters,
+            adjusted=self.adjusted + other.adjusted,
             decisions=[*self.decisions, *other.decisions],
         )

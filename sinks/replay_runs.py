@@ -40,7 +40,8 @@ UPDATE replay_runs
            'recorded', coalesce((counts->>'recorded')::bigint, 0) + %(recorded)s,
            'duplicates', coalesce((counts->>'duplicates')::bigint, 0) + %(duplicates)s,
            'stale', coalesce((counts->>'stale')::bigint, 0) + %(stale)s,
-           'dead_letters', coalesce((counts->>'dead_letters')::bigint, 0) + %(dead_letters)s)
+           'dead_letters', coalesce((counts->>'dead_letters')::bigint, 0) + %(dead_letters)s,
+           'adjusted', coalesce((counts->>'adjusted')::bigint, 0) + %(adjusted)s)
  WHERE id = %(id)s AND status = 'running'
 """
 
@@ -110,6 +111,7 @@ def write_checkpoint(cursor: Cursor, checkpoint: Checkpoint, recorded: Recorded)
         "duplicates": recorded.duplicates,
         "stale": recorded.stale,
         "dead_letters": recorded.dead_letters,
+        "adjusted": recorded.adjusted,
     }
     cursor.execute(_MOVE, values)
     if not cursor.rowcount:

@@ -1,14 +1,15 @@
 """Folds `decide` over a batch's deliveries in order, and gathers what each decision writes."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import assert_never
 
 from schemas.events import TournamentRoster, event_subject
 from schemas.messages import GrantNote
-from schemas.rewards import Decision, Duplicate, Grant, Outdated, Refused, Stale, UserState
+from schemas.rewards import Adjustment, Decision, Duplicate, Grant, Outdated, Refused, Stale, UserState
 from schemas.ruleset import Ruleset
-from sinks.batch import Delivery, Origin, Standing
+from sinks.batch import Delivery, Origin, RuleChange, Standing
+from sinks.ledger.adjusting import Adjusted, compare, is_ruled, is_to_adjust
 from sinks.ledger.rows import Rows, add_receipt, post_grant
 from sinks.ledger.rules import RewardEvent, Rules
 
@@ -36,6 +37,7 @@ class Folded:
     decisions: list[Decision | None] = field(default_factory=list)
     refused: list[tuple[Delivery, Refused]] = field(default_factory=list)
     rosters: list[tuple[Delivery, TournamentRoster]] = field(default_factory=list)
+    adjusted: list[Adjusted] = field(default_factory=list)
 
 
 def fold(
@@ -46,8 +48,12 @@ def fold(
     policy: Policy,
     seqs: Iterator[int],
     origin: Origin,
+    rule_change: RuleChange | None = None,
 ) -> Folded:
-    """Decide every delivery in order; each decision sees what the ones before it did."""
+    """Decide every delivery in order; each decision sees what the ones before it did.
+
+    With `rule_change` an event takes up to two numbers: its own, and that of what adjusts it.
+    """
     folded = Folded()
     for delivery in deliveries:
         parsed = delivery.parsed
@@ -59,6 +65,8 @@ def fold(
             folded.rosters.append((delivery, parsed))
         else:
             _fold_event(folded, delivery, parsed, states, rules=rules, policy=policy, seqs=seqs, origin=origin)
+            if rule_change is not None:
+                _adjust(folded, delivery, states, rules=rules, policy=policy, seqs=seqs, change=rule_change)
     return folded
 
 
@@ -116,6 +124,33 @@ def _fold_event(
             return
         case _:
             assert_never(decision)
+
+
+def _adjust(
+    folded: Folded,
+    delivery: Delivery,
+    states: Mapping[int, UserState],
+    *,
+    rules: Rules,
+    policy: Policy,
+    seqs: Iterator[int],
+    change: RuleChange,
+) -> None:
+    """Bring the event's source to the ruleset of `change`, where the event stands and another ruleset decided it."""
+    event = delivery.parsed
+    if not is_ruled(event):
+        return
+    state, base_key = states[event.user_id], rules.base_key(event)
+    source = state.sources.get(base_key)
+    if source is None or not is_to_adjust(event, delivery.payload_hash, source, change.ruleset):
+        return
+    adjustment = Adjustment(change.run_id, policy.of(state, base_key), change.ruleset)
+    grant = rules.adjust(state, event, delivery.payload_hash, adjustment)
+    state.advance(grant, base_key)
+    # No record says it: what the event's own receipt names stays the event's.
+    of_the_run = replace(delivery, coordinates=None)
+    post_grant(folded.rows, event, grant, of_the_run, states, seq=next(seqs), origin="replay", had_row=True)
+    folded.adjusted.append(compare(event.user_id, delivery, grant, source))
 
 
 def _unless_outdated(decision: Decision, state: UserState, expected: Standing) -> Decision:

@@ -7,18 +7,15 @@ from psycopg2.extensions import cursor as Cursor
 
 from schemas.events import CreditTransfer, TournamentResult, TournamentRoster, event_subject
 from schemas.rewards import Refused
-from sinks.batch import Delivery
+from sinks.batch import Delivery, RuleChange
 from sinks.ledger.fold import Folded, Policy, fold
 from sinks.ledger.rules import RewardEvent
 from sinks.ledger.settled import find_settled
-from sinks.ledger.states import States, Wanted, fetch_sources, load_results, read_states
+from sinks.ledger.states import States, fetch_sources, load_results, read_states
 from sinks.ledger.transaction import Decided, policy_for, wanted_sources
 
 NUMBER = 0
 """In place of a receipt's number, which only recording takes."""
-
-ANY_CORRECTION = 2**15
-"""Above every revision: what only a correction reads is then fetched in any case, once for all batches."""
 
 
 class Foresight:
@@ -28,25 +25,33 @@ class Foresight:
     for, and not by what was recorded before.
     """
 
-    def __init__(self, cursor: Cursor, basis: Decided) -> None:
+    def __init__(self, cursor: Cursor, basis: Decided, rule_change: RuleChange | None = None) -> None:
         self.states = States()
         self.users: set[int] = set()
         self._cursor = cursor
         self._basis = basis
+        self._rule_change = rule_change
         self._known: set[str] = set()
         self._rated: set[int] = set()
         self._policy = Policy(basis.ruleset, {basis.ruleset.hash: basis.ruleset})
 
     def take(self, deliveries: Sequence[Delivery]) -> tuple[list[Delivery], Folded]:
         """The deliveries that were not settled before, and what they come to."""
-        settled = find_settled(self._cursor, deliveries, self._basis.rules)
+        settled = find_settled(self._cursor, deliveries, self._basis.rules, self._rule_change)
         unsettled = [delivery for index, delivery in enumerate(deliveries) if index not in settled]
         events = list(_events(unsettled))
         if events:
             self._load(events)
-        numbers = repeat(NUMBER)
-        rules, policy = self._basis.rules, self._policy
-        return unsettled, fold(unsettled, self.states.users, rules=rules, policy=policy, seqs=numbers, origin="replay")
+        folded = fold(
+            unsettled,
+            self.states.users,
+            rules=self._basis.rules,
+            policy=self._policy,
+            seqs=repeat(NUMBER),
+            origin="replay",
+            rule_change=self._rule_change,
+        )
+        return unsettled, folded
 
     def _load(self, events: Sequence[RewardEvent]) -> None:
         users = {event_subject(event) for event in events}
@@ -61,8 +66,8 @@ class Foresight:
 
     def _load_sources(self, events: Sequence[RewardEvent]) -> None:
         wanted = {
-            key: Wanted(source.user_id, source.kind, source.source_id, ANY_CORRECTION)
-            for key, source in wanted_sources(events, self._basis.rules).items()
+            key: source
+            for key, source in wanted_sources(events, self._basis.rules, everything=True).items()
             if key not in self._known
         }
         if not wanted:

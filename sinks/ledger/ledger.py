@@ -98,6 +98,9 @@ class Ledger:
         if not batch.deliveries or isinstance(batch.deliveries[0].parsed, Refused):
             message = f"Postgres refuses a batch without an event to blame (SQLSTATE {error.pgcode}): {error}"
             raise MustStop(message) from error
+        if batch.rule_change is not None:
+            message = f"Postgres refuses an adjustment (SQLSTATE {error.pgcode}): {error}"
+            raise MustStop(message) from error
         (delivery,) = batch.deliveries
         diagnosis = error.diag.constraint_name or error.diag.message_primary or "no diagnosis"
         refusal = Refused("refused_by_database", f"SQLSTATE {error.pgcode}: {diagnosis}")

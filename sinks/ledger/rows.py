@@ -263,10 +263,13 @@ def _note(grant: Grant, user_id: int) -> GrantNote:
 def _keep_source(rows: Rows, event: RewardEvent, grant: Grant, *, had_row: bool, seq: int) -> None:
     match event:
         case TournamentResult():
-            _keep(rows.participations, (event.user_id, event.tournament_id), event, grant, had_row=had_row)
+            # An adjustment leaves the row as the event wrote it, but for what it gave.
+            if not grant.adjusts or grant.xp or grant.credits:
+                _keep(rows.participations, (event.user_id, event.tournament_id), event, grant, had_row=had_row)
             _add_badges(rows, event, grant)
         case SessionAttendance():
-            _keep(rows.attendances, (event.user_id, event.session_id), event, grant, had_row=had_row)
+            if not grant.adjusts:
+                _keep(rows.attendances, (event.user_id, event.session_id), event, grant, had_row=had_row)
         case CreditTransfer():
             status, reason = (
                 ("COMPLETED", "\\N") if grant.transfer == "COMPLETED" else ("REJECTED", "insufficient_funds")

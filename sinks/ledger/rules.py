@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from typing import Protocol
 
 from schemas.events import CreditTransfer, LevelCommand, SessionAttendance, TournamentResult
-from schemas.rewards import Decision, UserState
+from schemas.rewards import Adjustment, Decision, Grant, UserState
 from schemas.ruleset import Ruleset
 
 RewardEvent = TournamentResult | SessionAttendance | LevelCommand | CreditTransfer
@@ -15,6 +15,15 @@ class Rules(Protocol):
 
     def decide(self, state: UserState, event: RewardEvent, payload_hash: bytes, ruleset: Ruleset) -> Decision:
         """Decide one event on a user's state, touching neither."""
+
+    def adjust(
+        self,
+        state: UserState,
+        event: TournamentResult | SessionAttendance,
+        payload_hash: bytes,
+        adjustment: Adjustment,
+    ) -> Grant:
+        """Decide again, by another ruleset, an event that stands."""
 
     def base_key(self, event: RewardEvent) -> str:
         """The event key of the first receipt of the event's source."""

@@ -10,43 +10,52 @@ from psycopg2.extensions import cursor as Cursor
 
 from schemas.events import SessionAttendance, TournamentResult, TournamentRoster
 from schemas.rewards import Duplicate, Refused, Stale
-from sinks.batch import Delivery
+from sinks.batch import Delivery, RuleChange
+from sinks.ledger.adjusting import fetch_own, is_ruled
 from sinks.ledger.rules import Rules
 from sinks.ledger.states import text_array
 
 FETCH_RECORDED = """
-SELECT event_key, revision, payload_hash FROM reward_receipts
+SELECT event_key, revision, payload_hash, ruleset FROM reward_receipts
 WHERE event_key = ANY(%s::text[]) AND payload_hash IS NOT NULL
 """
 
 FETCH_LAST_CORRECTIONS = """
-SELECT DISTINCT ON (corrects) corrects, revision, payload_hash FROM reward_receipts
+SELECT DISTINCT ON (corrects) corrects, revision, payload_hash, ruleset FROM reward_receipts
 WHERE corrects = ANY(%s::text[]) ORDER BY corrects, seq DESC
 """
 
 
-def find_settled(cursor: Cursor, deliveries: Sequence[Delivery], rules: Rules) -> dict[int, Duplicate | Stale]:
-    """The deliveries, by their index, that have no effect any more, and why."""
+def find_settled(
+    cursor: Cursor, deliveries: Sequence[Delivery], rules: Rules, rule_change: RuleChange | None = None
+) -> dict[int, Duplicate | Stale]:
+    """The deliveries, by their index, that have no effect any more, and why.
+
+    With `rule_change`, one that was decided by another ruleset may still have one, once for each run.
+    """
     keys = {
         index: rules.base_key(delivery.parsed)
         for index, delivery in enumerate(deliveries)
         if not isinstance(delivery.parsed, Refused | TournamentRoster)
     }
     cursor.execute(FETCH_RECORDED, (text_array(set(keys.values())),))
-    recorded = {key: (revision, bytes(payload_hash)) for key, revision, payload_hash in cursor.fetchall()}
+    recorded = {key: (revision, bytes(hash_), ruleset) for key, revision, hash_, ruleset in cursor.fetchall()}
     if not recorded:
         return {}
     cursor.execute(FETCH_LAST_CORRECTIONS, (text_array(recorded),))
-    recorded |= {key: (revision, bytes(payload_hash)) for key, revision, payload_hash in cursor.fetchall()}
+    recorded |= {key: (revision, bytes(hash_), ruleset) for key, revision, hash_, ruleset in cursor.fetchall()}
+    own = set() if rule_change is None else fetch_own(cursor, recorded, rule_change.run_id)
     settled: dict[int, Duplicate | Stale] = {}
     for index, key in keys.items():
         if key not in recorded:
             continue
-        known_revision, known_hash = recorded[key]
+        known_revision, known_hash, ruleset = recorded[key]
         event = deliveries[index].parsed
         revision = event.revision if isinstance(event, TournamentResult | SessionAttendance) else 1
         if revision < known_revision:
             settled[index] = Stale(key)
         elif revision == known_revision and deliveries[index].payload_hash == known_hash:
-            settled[index] = Duplicate(key)
+            other = rule_change is not None and is_ruled(event) and ruleset not in (None, rule_change.ruleset.hash)
+            if not other or key in own:
+                settled[index] = Duplicate(key)
     return settled

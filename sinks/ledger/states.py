@@ -1,6 +1,6 @@
 """Loads what the rules read, under row locks in a fixed order: users, then progress, then licenses, ids ascending."""
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, NamedTuple
@@ -82,6 +82,10 @@ class States:
     users: dict[int, UserState] = field(default_factory=dict)
     progress_ids: dict[tuple[int, str], int] = field(default_factory=dict)
     license_ids: dict[tuple[int, str], int] = field(default_factory=dict)
+
+    def sources(self) -> Iterator[Source]:
+        """All that is known of any user's sources."""
+        return (source for user in self.users.values() for source in user.sources.values())
 
 
 def array(values: Iterable[int]) -> str:
@@ -190,12 +194,12 @@ def _source(history: list[list[Any]], specialization: str | None, badges: frozen
             credits += 0 if type_.startswith(BONUS_TYPE) else amount
         for skill, points in grant.get("skills", ()):
             skills[skill] = skills.get(skill, 0) + points
-    revision, payload_hash, _ruleset, last = history[-1]
+    revision, payload_hash, ruleset, last = history[-1]
     counted = last.get("counted")
     return Source(
         revision=revision,
         payload_hash=None if payload_hash is None else bytes(payload_hash),
-        ruleset=history[0][2],
+        ruleset=ruleset,
         specialization=specialization,
         xp_given=xp,
         credits_given=credits,

@@ -18,7 +18,8 @@ from schemas.rewards import Decision, Duplicate, Grant, Levels, Refused, Source,
 from schemas.ruleset import Ruleset
 from sinks import positions
 from sinks.audit import write_audit
-from sinks.batch import Batch, Delivery, Recorded
+from sinks.batch import Batch, Delivery, Recorded, RuleChange
+from sinks.ledger.adjusting import Amounts, refuse_decreases
 from sinks.ledger.debts import announce_debts
 from sinks.ledger.fold import Folded, Policy, fold
 from sinks.ledger.letters import record_dead_letters
@@ -30,6 +31,9 @@ from sinks.ledger.states import States, Wanted, fetch_sources, load_results, loc
 from sinks.ledger.writing import write_rows
 from sinks.outbox import OutboxMessage, write_messages
 from sinks.replay_runs import write_checkpoint
+
+ANY_CORRECTION = 2**15
+"""Above every revision: what only a correction reads is then fetched in any case."""
 
 # One sequence for all, without a cache: numbers are taken while the users' locks are held, so that a user's receipts
 # are numbered in the order in which they were decided.
@@ -61,7 +65,9 @@ def record_in_transaction(
     `expect_duplicates` looks for what was recorded before without taking a lock: it pays off in a redelivery.
     """
     positions.advance(cursor, identity.group, identity.owner, batch.claims)
-    settled = find_settled(cursor, batch.deliveries, basis.rules) if expect_duplicates else {}
+    if batch.rule_change is not None:
+        basis = replace(basis, ruleset=batch.rule_change.ruleset)
+    settled = find_settled(cursor, batch.deliveries, basis.rules, batch.rule_change) if expect_duplicates else {}
     if settled:
         unsettled = replace(batch, deliveries=[d for i, d in enumerate(batch.deliveries) if i not in settled])
         folded, rosters = _record_unsettled(cursor, unsettled, basis)
@@ -70,7 +76,7 @@ def record_in_transaction(
     else:
         folded, rosters = _record_unsettled(cursor, batch, basis)
         decisions = folded.decisions
-    recorded = _count(decisions, rosters)
+    recorded = replace(_count(decisions, rosters), adjusted=len(folded.adjusted))
     if batch.audit is not None and any(map(_is_decided, decisions)):
         write_audit(cursor, batch.audit)
     if batch.checkpoint is not None:
@@ -82,10 +88,12 @@ def record_in_transaction(
 def _record_unsettled(cursor: Cursor, batch: Batch, basis: Decided) -> tuple[Folded, tuple[int, int, int]]:
     events = [d.parsed for d in batch.deliveries if not isinstance(d.parsed, Refused | TournamentRoster)]
     if events:
-        states = _load(cursor, batch.deliveries, events, basis)
-        cursor.execute(NUMBER, (len(events),))
+        states = _load(cursor, batch, events, basis)
+        cursor.execute(NUMBER, (len(events) * (1 if batch.rule_change is None else 2),))
         seqs = iter([number for (number,) in cursor.fetchall()])
         folded = _fold(cursor, batch, states, basis, seqs)
+        if batch.rule_change is not None and not batch.rule_change.allow_decrease:
+            _refuse_decreases(folded)
         write_rows(cursor, folded.rows, states)
         announce_debts(cursor, folded.rows.credit_deltas, states.users)
     else:
@@ -99,17 +107,24 @@ def _record_unsettled(cursor: Cursor, batch: Batch, basis: Decided) -> tuple[Fol
     return folded, rosters
 
 
-def _load(cursor: Cursor, deliveries: Sequence[Delivery], events: Sequence[RewardEvent], basis: Decided) -> States:
+def _refuse_decreases(folded: Folded) -> None:
+    decreases: dict[int, Amounts] = {}
+    for adjusted in folded.adjusted:
+        decreases.setdefault(adjusted.user_id, Amounts()).add(adjusted.decrease)
+    refuse_decreases(decreases)
+
+
+def _load(cursor: Cursor, batch: Batch, events: Sequence[RewardEvent], basis: Decided) -> States:
     users: set[int] = set()
     for event in events:
         users.add(event_subject(event))
         if isinstance(event, CreditTransfer):
             users.add(event.receiver_id)
-    states = lock_states(cursor, users, creating=_creating(users, deliveries, basis), levels=basis.levels)
-    wanted = wanted_sources(events, basis.rules)
+    states = lock_states(cursor, users, creating=_creating(users, batch.deliveries, basis), levels=basis.levels)
+    wanted = wanted_sources(events, basis.rules, everything=batch.rule_change is not None)
     for key, recorded in fetch_sources(cursor, wanted).items():
         states.users[wanted[key].user_id].sources[key] = recorded
-    _load_results(cursor, events, states, basis.rules)
+    _load_results(cursor, events, states, basis, batch.rule_change)
     return states
 
 
@@ -133,15 +148,18 @@ def _creating(users: set[int], deliveries: Sequence[Delivery], basis: Decided) -
     return users - (commanded - creating)
 
 
-def wanted_sources(events: Iterable[RewardEvent], rules: Rules) -> dict[str, Wanted]:
-    """The sources that `events` speak of, by the key of their first receipt, each at the highest revision they bring."""
+def wanted_sources(events: Iterable[RewardEvent], rules: Rules, *, everything: bool = False) -> dict[str, Wanted]:
+    """The sources that `events` speak of, by the key of their first receipt, each at the highest revision they bring.
+
+    With `everything`, also what only a correction reads is wanted of them, in any case.
+    """
     wanted: dict[str, Wanted] = {}
     for event in events:
         key = rules.base_key(event)
         source = _wanted(event)
         known = wanted.get(key)
         if known is None or known.revision < source.revision:
-            wanted[key] = source
+            wanted[key] = source._replace(revision=ANY_CORRECTION) if everything else source
     return wanted
 
 
@@ -157,23 +175,40 @@ def _wanted(event: RewardEvent) -> Wanted:
             return Wanted(event.sender_id, "transfer", event.idempotency_key, 1)
 
 
-def _load_results(cursor: Cursor, events: Iterable[RewardEvent], states: States, rules: Rules) -> None:
+def _load_results(
+    cursor: Cursor, events: Sequence[RewardEvent], states: States, basis: Decided, rule_change: RuleChange | None
+) -> None:
     by_user: dict[int, list[TournamentResult]] = {}
     for event in events:
         if isinstance(event, TournamentResult):
             by_user.setdefault(event.user_id, []).append(event)
-    wanted = [
+    wanted = {
         (user_id, specialization)
         for user_id, results in by_user.items()
-        for specialization in rules.results_needed(states.users[user_id], results)
-    ]
+        for specialization in basis.rules.results_needed(states.users[user_id], results)
+    }
+    if rule_change is not None and _rates_otherwise(cursor, states, basis):
+        wanted |= {(event.user_id, event.specialization) for results in by_user.values() for event in results}
     load_results(cursor, states, wanted)
 
 
+def _rates_otherwise(cursor: Cursor, states: States, basis: Decided) -> bool:
+    """Whether one of the sources was decided by a ruleset that rates otherwise than the one at hand."""
+    pinned = policy_for(cursor, states.sources(), basis.ruleset).pinned.values()
+    return any(ruleset.content.rating != basis.ruleset.content.rating for ruleset in pinned)
+
+
 def _fold(cursor: Cursor, batch: Batch, states: States, basis: Decided, seqs: Iterator[int]) -> Folded:
-    sources = (source for user in states.users.values() for source in user.sources.values())
-    policy = policy_for(cursor, sources, basis.ruleset)
-    return fold(batch.deliveries, states.users, rules=basis.rules, policy=policy, seqs=seqs, origin=batch.origin)
+    policy = policy_for(cursor, states.sources(), basis.ruleset)
+    return fold(
+        batch.deliveries,
+        states.users,
+        rules=basis.rules,
+        policy=policy,
+        seqs=seqs,
+        origin=batch.origin,
+        rule_change=batch.rule_change,
+    )
 
 
 def policy_for(cursor: Cursor, sources: Iterable[Source], active: Ruleset) -> Policy:
