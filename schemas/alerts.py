@@ -216,7 +216,7 @@ _KINDS: Final = (
         id="OPS-09",
         severity="warning",
         sentence="A publisher does not partition by murmur2 of the key, so a user's events may be out of order.",
-        explain="laurels doctor",
+        explain="laurels alerts list --kind OPS-09 --json",
         quiet_after=_DAY,
     ),
     AlertKind(

@@ -38,6 +38,7 @@ from streams.backoff import Backoff
 from streams.consumer import Consumer, LinkedMessage
 from streams.logs import Logs
 from streams.monitor import Monitor
+from streams.partitioning import Partitioning
 from streams.reconciliation import PositionsSeen, check_users, grace_of, sweep, touched_users
 from streams.schedule import Schedule, Task
 from streams.telemetry import Telemetry
@@ -70,10 +71,12 @@ class Reconciler:
         self.consumer: Consumer | None = None
 
     def schedule(self) -> Schedule:
-        """The sweeps, by one process at a time: now and then, and at once where more was touched than was named."""
-        every = self._settings.sweep_interval_seconds
+        """What one process at a time does for all: sweeps, now and then and when asked for, and a look at publishers."""
+        settings = self._settings
+        publishers = Partitioning(settings.librdkafka(), prefix=settings.topic_prefix)
+        tasks = [Task(SCHEDULED, settings.sweep_interval_seconds, self._sweep), publishers.task(self._connect)]
         owner = f"{socket.gethostname()}-{os.getpid()}"
-        return Schedule(self._connect, [Task(SCHEDULED, every, self._sweep)], owner=owner, ask_seconds=LOOK_SECONDS)
+        return Schedule(self._connect, tasks, owner=owner, ask_seconds=LOOK_SECONDS)
 
     def _sweep(self) -> dict[str, Any]:
         swept = sweep(self._connect, self._grace)

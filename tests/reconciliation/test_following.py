@@ -41,6 +41,12 @@ def test_what_plain_sql_breaks_is_told_and_resolves_once_it_is_mended(followed: 
     assert fired.alert.annotations["explain"] == "laurels explain user 5"
 
 
+def test_a_follower_looks_at_publishers_too(followed: Followed) -> None:
+    followed.following()
+    looked = "SELECT outcome FROM scheduled_runs WHERE task = 'partitioning' AND finished_at IS NOT NULL"
+    followed.wait_until(lambda: followed.query(looked) == [({"wrong": []},)])
+
+
 @pytest.mark.parametrize(("step", "raised"), [("check_before_commit", 1), ("check_after_commit", 2)])
 def test_killed_at_any_step_of_a_check_it_tells_once(followed: Followed, step: str, raised: int) -> None:
     followed.recording()
