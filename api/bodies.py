@@ -2,9 +2,10 @@
 
 from datetime import UTC, datetime
 from http import HTTPStatus
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from fastapi import Request
+from pydantic import BaseModel, ValidationError
 
 from api.limits import read_body
 from api.problems import Problem
@@ -12,6 +13,8 @@ from schemas.checking import Invalid, Undecodable, check_event, read_object
 from schemas.events import EVENT_TOPICS, Event, event_subject
 from schemas.parse import breach_between_fields, check_delivery
 from schemas.rewards import Refused
+
+M = TypeVar("M", bound=BaseModel)
 
 JSON: Final = "application/json"
 JSON_LINES: Final = ("application/jsonl", "application/x-ndjson")
@@ -32,6 +35,17 @@ async def read_json(request: Request) -> dict[str, Any]:
         return read_object(await read_body(request))
     except Undecodable as error:
         raise Problem(HTTPStatus.BAD_REQUEST, "UNDECODABLE", str(error)) from error
+
+
+async def read_model(request: Request, kind: type[M], *, optional: bool = False) -> M:
+    """Read the body as a `kind`; without one, where it is `optional`, as its defaults."""
+    bare = "content-type" not in request.headers and request.headers.get("content-length", "0") == "0"
+    members = {} if optional and bare else await read_json(request)
+    try:
+        return kind.model_validate(members)
+    except ValidationError as error:
+        detail = "; ".join(f"{'.'.join(map(str, one['loc']))}: {one['msg']}" for one in error.errors())
+        raise Problem(HTTPStatus.UNPROCESSABLE_ENTITY, "INVALID_REQUEST", detail) from error
 
 
 def checked(topic: str, members: dict[str, Any], specializations: frozenset[str]) -> Event:

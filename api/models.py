@@ -5,6 +5,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from sinks.position_moves import ListedPosition
+
 Row = dict[str, Any]
 
 
@@ -180,6 +182,18 @@ class Alert(Model):
     acknowledged_by: str | None
 
 
+class Silence(Model):
+    """What is not announced until `expires_at`: alerts of this kind, about this subject; null means any."""
+
+    id: int
+    kind: Annotated[str | None, Field(examples=["INV-R01"])]
+    subject: Annotated[str | None, Field(examples=["user 5"])]
+    reason: str
+    created_by: str
+    created_at: datetime
+    expires_at: datetime
+
+
 class Alerts(Model):
     """Alerts, the worst of those that fire first."""
 
@@ -260,27 +274,10 @@ class ReplayRuns(Model):
     replays: list[ReplayRun]
 
 
-class Position(Model):
-    """Where recording stands in one partition; `lag` is what was left to read when it was last written."""
-
-    group: str
-    topic: str
-    partition: int
-    log_id: str
-    next_offset: int
-    end_offset: int
-    lag: int
-    epoch: int
-    owner: str | None
-    generation: int | None
-    stopped: str | None
-    updated_at: datetime
-
-
 class Positions(Model):
     """Every position, and the lag of all of them."""
 
-    positions: list[Position]
+    positions: list[ListedPosition]
     lag: int
 
 

@@ -33,6 +33,8 @@ ACCESS: Final[Mapping[tuple[str, str], Role]] = {
     ("GET", "/api/v1/explanation"): Role.VIEWER,
     ("GET", "/api/v1/alerts"): Role.VIEWER,
     ("GET", "/api/v1/alerts/{fingerprint}"): Role.VIEWER,
+    ("POST", "/api/v1/alerts/{fingerprint}/ack"): Role.OPERATOR,
+    ("POST", "/api/v1/alerts/{fingerprint}/silence"): Role.OPERATOR,
     ("GET", "/api/v1/dead-letters"): Role.OPERATOR,
     ("GET", "/api/v1/dead-letters/{id}"): Role.OPERATOR,
     ("POST", "/api/v1/dead-letters/{id}/retry"): Role.OPERATOR,

@@ -1,6 +1,5 @@
 """`laurels alerts`: alerts, and what an operator does about them."""
 
-import re
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from datetime import timedelta
@@ -20,17 +19,17 @@ from schemas.messages import AlertStatus
 from schemas.settings import load_settings
 from sinks.alert_desk import (
     AlertFilter,
+    NoPeriod,
     Row,
     acknowledge,
     end_silence,
     fetch_alert,
     list_alerts,
     list_silences,
+    parse_period,
     silence,
 )
 from sinks.database import connector
-
-_UNITS = {"m": "minutes", "h": "hours", "d": "days"}
 
 Fingerprint = Annotated[str, typer.Argument(metavar="FINGERPRINT", help="Or how it begins, if that is unmistakable.")]
 Kind = Annotated[str | None, typer.Option(help="Only of this kind, such as INV-R01.")]
@@ -173,7 +172,7 @@ def _known(kind: str | None) -> str | None:
 
 
 def _period(text: str) -> timedelta:
-    match = re.fullmatch(r"([1-9]\d{0,4})([mhd])", text)
-    if match is None:
-        raise typer.BadParameter("say how long as 30m, 4h or 2d", param_hint="--for")
-    return timedelta(**{_UNITS[match[2]]: int(match[1])})
+    try:
+        return parse_period(text)
+    except NoPeriod as error:
+        raise typer.BadParameter(str(error), param_hint="--for") from error

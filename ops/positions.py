@@ -48,7 +48,7 @@ def list_(
     with _cursor(load_settings()) as cursor:
         listed = position_moves.list_positions(cursor, group, topic)
     if as_json:
-        typer.echo(json.encode({"positions": [position._asdict() for position in listed]}))
+        typer.echo(json.encode({"positions": listed}))
         return
     table = Table("group", "partition", "next", "end", "lag", "epoch", "owner", "updated", "stopped")
     for position in listed:

@@ -1,11 +1,13 @@
 """What operators do with alerts: look at them, acknowledge them, silence them for a while."""
 
+import re
 from datetime import timedelta
 from typing import Any, Final, NamedTuple
 
 import msgspec
 from psycopg2.extensions import cursor as Cursor
 
+from schemas.errors import LaurelsError
 from schemas.messages import AlertStatus
 
 Row = dict[str, Any]
@@ -43,6 +45,15 @@ RETURNING to_jsonb(reward_alerts)
 _AUDIT: Final = "INSERT INTO audit_log (actor, action, subject, detail) VALUES (%s, %s, %s, %s::jsonb)"
 
 
+PERIOD: Final = "[1-9][0-9]{0,4}[mhd]"
+"""How long a silence lasts, such as 30m, 4h or 2d."""
+_UNITS: Final = {"m": "minutes", "h": "hours", "d": "days"}
+
+
+class NoPeriod(LaurelsError):
+    """A silence was to last for something that is no period."""
+
+
 class AlertFilter(NamedTuple):
     """Which alerts are meant; None means any."""
 
@@ -68,6 +79,14 @@ def list_silences(cursor: Cursor) -> list[Row]:
     """List the silences that last."""
     cursor.execute(_SILENCES)
     return [row[0] for row in cursor.fetchall()]
+
+
+def parse_period(text: str) -> timedelta:
+    """How long `text` is; raises `NoPeriod`."""
+    if re.fullmatch(PERIOD, text) is None:
+        message = "say how long as 30m, 4h or 2d"
+        raise NoPeriod(message)
+    return timedelta(**{_UNITS[text[-1]]: int(text[:-1])})
 
 
 def silence(

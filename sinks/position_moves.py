@@ -1,6 +1,7 @@
 """Positions moved by a person's decision, each written to the audit log: another cluster adopted, a loss accepted."""
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, NamedTuple
 
@@ -43,8 +44,9 @@ FORGET = "DELETE FROM partition_positions WHERE consumer_group = %s AND topic = 
 AUDIT = "INSERT INTO audit_log (actor, action, subject, detail) VALUES (%s, %s, %s, %s)"
 
 
-class ListedPosition(NamedTuple):
-    """A row of `partition_positions`; `lag` is how many offsets were still to be read when it was last written."""
+@dataclass(frozen=True, slots=True)
+class ListedPosition:
+    """Where recording stands in one partition; `lag` is what was left to read when it was last written."""
 
     group: str
     topic: str

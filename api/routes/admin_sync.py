@@ -1,14 +1,14 @@
 """The academy's four administrative paths: progress and license that stand apart, found and mended."""
 
 from http import HTTPStatus
-from typing import Annotated, Any, Final, TypeVar
+from typing import Annotated, Any, Final
 
 from fastapi import FastAPI, Path, Query, Request
 from psycopg2.extensions import cursor as Cursor
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field
 
 from api.auth import CalledBy
-from api.bodies import JSON, read_json
+from api.bodies import JSON, read_model
 from api.limits import LARGEST_PAGE, PAGE, Limit
 from api.models import DesyncIssue, DesyncIssues, Pair, PlanApplied, SyncItem, UserSynced
 from api.openapi import problems
@@ -61,9 +61,6 @@ class EveryoneOrder(_Order):
     plan_id: Annotated[str, Field(pattern="^[0-9a-f]{16}$")] | None = None
 
 
-Order = TypeVar("Order", bound=_Order)
-
-
 def add_routes(app: FastAPI) -> None:
     """Add them."""
     body = (408, 413, 415)
@@ -97,13 +94,13 @@ async def desync_issues(
 
 async def sync_one(user_id: UserId, request: Request, service: Serving, caller: CalledBy) -> UserSynced:
     """Bring the user's progress and license in one specialization together; `source` wins where both exist."""
-    order = await _read(request, OneOrder)
+    order = await read_model(request, OneOrder, optional=True)
     return await _sync(service, Scope(user_id, order.specialization), order, caller.actor)
 
 
 async def sync_user(user_id: UserId, request: Request, service: Serving, caller: CalledBy) -> UserSynced:
     """Bring them together in every specialization of the user."""
-    order = await _read(request, UserOrder)
+    order = await read_model(request, UserOrder, optional=True)
     return await _sync(service, Scope(user_id), order, caller.actor)
 
 
@@ -112,7 +109,7 @@ async def sync_everyone(request: Request, service: Serving, caller: CalledBy) ->
 
     With the `plan_id` of a plan, just what was planned is done, and what has changed since is left and named.
     """
-    order = await _read(request, EveryoneOrder)
+    order = await read_model(request, EveryoneOrder, optional=True)
     try:
         plan = await service.write(lambda cursor: _plan(cursor, order, caller.actor))
     except UnknownPlan as error:
@@ -160,17 +157,6 @@ def _pairs(cursor: Cursor, user_id: int, specialization: str | None) -> list[Pai
     standings = fetch_standings(cursor, user_id) or []
     names = [standing.specialization for standing in standings if specialization in {None, standing.specialization}]
     return [Pair.model_validate(check(cursor, user_id, name)._asdict()) for name in names]
-
-
-async def _read(request: Request, kind: type[Order]) -> Order:
-    """Read the body; none at all means the defaults."""
-    bare = "content-type" not in request.headers and request.headers.get("content-length", "0") == "0"
-    members = {} if bare else await read_json(request)
-    try:
-        return kind.model_validate(members)
-    except ValidationError as error:
-        detail = "; ".join(f"{'.'.join(map(str, one['loc']))}: {one['msg']}" for one in error.errors())
-        raise Problem(HTTPStatus.UNPROCESSABLE_ENTITY, "INVALID_REQUEST", detail) from error
 
 
 def _told(item: Item) -> SyncItem:

@@ -1,25 +1,51 @@
-"""Alerts, to read."""
+"""Alerts: to read, to acknowledge, to silence."""
 
-from typing import Annotated
+from http import HTTPStatus
+from typing import Annotated, Any, Final, Literal
 
-from fastapi import FastAPI, Path, Query
+from fastapi import FastAPI, Path, Query, Request
+from psycopg2.extensions import cursor as Cursor
+from pydantic import BaseModel, ConfigDict, Field
 
+from api.auth import CalledBy
+from api.bodies import JSON, read_model
 from api.limits import PAGE, Limit
-from api.models import Alert, Alerts
+from api.models import Alert, Alerts, Silence
 from api.openapi import problems
-from api.problems import no_such
+from api.problems import Problem, no_such
 from api.service import Serving
 from schemas.messages import AlertStatus
-from sinks.alert_desk import AlertFilter, fetch_alert, list_alerts
+from sinks.alert_desk import PERIOD, AlertFilter, Row, acknowledge, fetch_alert, list_alerts, parse_period
+from sinks.alert_desk import silence as make_silence
 
 Text = Annotated[str, Query(max_length=200, pattern=r"^[^\x00]*$")]
 Fingerprint = Annotated[str, Path(pattern=r"^[0-9a-f]{32}$")]
 
+EXAMPLE: Final = {"for": "4h", "reason": "ratings are being recomputed", "scope": "alert"}
+
+
+class SilenceOrder(BaseModel):
+    """Announce nothing of it `for` a while: of this alert alone, of its kind, or about its subject."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    lasting: Annotated[str, Field(alias="for", pattern=f"^{PERIOD}$", description="Such as 30m, 4h or 2d.")]
+    reason: Annotated[str, Field(max_length=500, pattern=r"^[^\x00]*[^\x00\s][^\x00]*$")]
+    scope: Literal["alert", "kind", "subject"] = "alert"
+
 
 def add_routes(app: FastAPI) -> None:
     """Add them."""
-    app.get("/api/v1/alerts")(alerts)
-    app.get("/api/v1/alerts/{fingerprint}", responses=problems(404))(alert)
+    path = "/api/v1/alerts"
+    app.get(path)(alerts)
+    app.get(f"{path}/{{fingerprint}}", responses=problems(404))(alert)
+    app.post(f"{path}/{{fingerprint}}/ack", responses=problems(404, 409))(ack)
+    app.post(
+        f"{path}/{{fingerprint}}/silence",
+        status_code=HTTPStatus.CREATED,
+        responses=problems(404, 408, 413, 415),
+        openapi_extra={"requestBody": _body()},
+    )(silence)
 
 
 async def alerts(
@@ -40,3 +66,39 @@ async def alert(fingerprint: Fingerprint, service: Serving) -> Alert:
     if found is None:
         raise no_such("such alert")
     return Alert.model_validate(found)
+
+
+async def ack(fingerprint: Fingerprint, service: Serving, caller: CalledBy) -> Alert:
+    """Say that somebody is at it: no more heartbeats of this alert until it fires anew."""
+    acknowledged = await service.write(lambda cursor: acknowledge(cursor, fingerprint, actor=caller.actor))
+    if acknowledged is None:
+        await alert(fingerprint, service)
+        raise Problem(HTTPStatus.CONFLICT, "NOT_FIRING", "this alert does not fire")
+    return Alert.model_validate(acknowledged)
+
+
+async def silence(fingerprint: Fingerprint, request: Request, service: Serving, caller: CalledBy) -> Silence:
+    """Announce nothing that fits it for a while, resolved or not. Alerts are raised and resolved as ever."""
+    order = await read_model(request, SilenceOrder)
+
+    def make(cursor: Cursor) -> Row | None:
+        about = fetch_alert(cursor, fingerprint)
+        if about is None:
+            return None
+        return make_silence(
+            cursor,
+            kind=None if order.scope == "subject" else about["kind"],
+            subject=None if order.scope == "kind" else about["subject"],
+            lasting=parse_period(order.lasting),
+            reason=order.reason,
+            actor=caller.actor,
+        )
+
+    made = await service.write(make)
+    if made is None:
+        raise no_such("such alert")
+    return Silence.model_validate(made)
+
+
+def _body() -> dict[str, Any]:
+    return {"required": True, "content": {JSON: {"schema": SilenceOrder.model_json_schema(), "example": EXAMPLE}}}

@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 from fastapi import FastAPI, Path, Query
 
 from api.limits import PAGE, Limit
-from api.models import Position, Positions, ReplayRun, ReplayRuns
+from api.models import Positions, ReplayRun, ReplayRuns
 from api.openapi import problems
 from api.problems import no_such
 from api.service import Serving
@@ -41,5 +41,4 @@ async def replay(id_: ReplayId, service: Serving) -> ReplayRun:
 async def positions(service: Serving, group: Text | None = None, topic: Text | None = None) -> Positions:
     """List where recording stands in each partition, and how far that is from the end."""
     found = await service.read(lambda cursor: list_positions(cursor, group, topic))
-    listed = [Position(**position._asdict()) for position in found]
-    return Positions(positions=listed, lag=sum(position.lag for position in listed))
+    return Positions(positions=found, lag=sum(position.lag for position in found))
