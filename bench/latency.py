@@ -4,26 +4,20 @@ import threading
 import time
 from collections.abc import Sequence
 from contextlib import closing
-from typing import Any, Final
+from typing import Final
 
 import psycopg2
-from confluent_kafka import Producer
 
-from bench.errors import BenchFailed
+from bench.publishing import Publisher, Where
 from bench.run import Run
 from bench.watching import POSITIONS, recorded_of, wait_until_held, watch
 from bench.workers import GROUP, HELD, workers
-from bench.workload import Record
 
 RATES: Final = (500, 2_000)
 SECONDS: Final = 20.0
 WARM_UP_SECONDS: Final = 2.0
 LOOK_SECONDS: Final = 0.002
 """An event counts as committed when another session sees it, so what is measured is too long by up to so much."""
-PACE: Final = 0.95
-FLUSH_SECONDS: Final = 30.0
-
-Where = tuple[str, int]
 
 
 def measure_latency(run: Run) -> dict[str, object]:
@@ -36,7 +30,7 @@ def _latency_at(run: Run, rate: int) -> dict[str, float]:
     measured = run.records[warm_up : warm_up + int(rate * SECONDS)]
     with run.stand.database() as url, run.stand.topics() as prefix, workers(run.stand, url, prefix) as working:
         wait_until_held(url, GROUP, HELD, working)
-        publisher = _Publisher(run.stand.kafka(enable_idempotence=True, linger_ms=0), prefix, rate)
+        publisher = Publisher(run.stand.kafka(enable_idempotence=True, linger_ms=0), prefix, rate)
         publisher.publish(run.records[:warm_up])
         watch(url, recorded_of(GROUP, publisher.counts()), warm_up, working)
         publisher.sent.clear()
@@ -44,53 +38,7 @@ def _latency_at(run: Run, rate: int) -> dict[str, float]:
         with closing(commits):
             publisher.publish(measured)
             watch(url, recorded_of(GROUP, publisher.counts()), warm_up + len(measured), working)
-        return _quantiles(sorted(commits.latencies(publisher.sent)))
-
-
-class _Publisher:
-    """Publishes at a steady rate, and remembers when it published what."""
-
-    def __init__(self, settings: dict[str, Any], prefix: str, rate: int) -> None:
-        self._producer = Producer(settings)
-        self._prefix = prefix
-        self._rate = rate
-        self._ends: dict[Where, int] = {}
-        self.sent: dict[tuple[str, int, int], float] = {}
-
-    def publish(self, records: Sequence[Record]) -> None:
-        """Publish one record after the other, each when its time has come. Refuses to have fallen behind."""
-        began = time.monotonic()
-        for number, record in enumerate(records):
-            due = began + number / self._rate
-            self._producer.poll(0)
-            while (early := due - time.monotonic()) > 0:
-                time.sleep(min(early, 0.001))
-                self._producer.poll(0)
-            self._produce(record)
-        taken = time.monotonic() - began
-        if self._producer.flush(FLUSH_SECONDS):
-            raise BenchFailed("Kafka did not take the records")
-        if taken * self._rate * PACE > len(records):
-            message = (
-                f"the publisher kept up {len(records) / taken:.0f} events/s of {self._rate}: the machine is too busy"
-            )
-            raise BenchFailed(message)
-
-    def counts(self) -> dict[Where, int]:
-        """How many records stand in each partition."""
-        return self._ends
-
-    def _produce(self, record: Record) -> None:
-        at = time.monotonic()
-
-        def delivered(error: object, message: Any) -> None:
-            if error is None:
-                self.sent[record.topic, record.partition, message.offset()] = at
-                self._ends[record.topic, record.partition] = message.offset() + 1
-
-        self._producer.produce(
-            self._prefix + record.topic, record.value, record.key, record.partition, on_delivery=delivered
-        )
+        return quantiles(sorted(commits.latencies(publisher.sent)))
 
 
 class _Commits:
@@ -137,7 +85,8 @@ class _Commits:
                     time.sleep(LOOK_SECONDS)
 
 
-def _quantiles(sorted_ms: Sequence[float]) -> dict[str, float]:
+def quantiles(sorted_ms: Sequence[float]) -> dict[str, float]:
+    """The median, the 99th percentile and the longest of some milliseconds."""
     last = len(sorted_ms) - 1
     return {
         "p50": round(sorted_ms[int(last * 0.5)], 1),

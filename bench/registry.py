@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from bench.alerts import measure_alerts
 from bench.coupling import measure_coupling_enforce_cost
 from bench.errors import BenchFailed
 from bench.growth import measure_memory, measure_preload
@@ -51,6 +52,7 @@ MEASURES: Final = (
     Measure("latency", measure_latency),
     Measure("memory", measure_memory),
     Measure("preload", measure_preload, by_default=False),
+    Measure("alerts", measure_alerts, by_default=False),
     Measure("kills", measure_kills, by_default=False),
     Measure("season", measure_season, by_default=False),
 )
@@ -74,6 +76,15 @@ MEMBERS: Final = (
     "worker_mib_growth",
     "preload_events_per_s",
     "preload_ratio",
+    "alert_ms",
+    "resolve_ms",
+    "missed",
+    "unresolved",
+    "false_alerts",
+    "plants",
+    "plants_seconds",
+    "background_events_per_s",
+    "per_invariant",
     "kills",
     "season",
 )

@@ -5,6 +5,7 @@ from contextlib import closing
 import psycopg2
 import pytest
 
+from bench.plants import PLANTS, Where
 from streams.reconciliation import ALL, PositionsSeen, sweep
 from tests.reconciliation.season import GRACE, USERS, check, firing, run
 
@@ -18,96 +19,31 @@ def test_a_season_with_all_that_happens_in_one_is_silent_and_its_tournament_dist
     assert run(season, "SELECT tournament_status FROM semesters WHERE id = 227") == [("REWARDS_DISTRIBUTED",)]
 
 
-# What plain SQL plants, what mends it, and the invariants that it breaks.
-OWNER = "SET session_replication_role = replica"
-PLANTED = {
-    "INV-R01": (
-        "UPDATE users SET xp_balance = xp_balance + 7 WHERE id = 5",
-        "UPDATE users SET xp_balance = xp_balance - 7 WHERE id = 5",
-    ),
-    "INV-R02": (
-        "UPDATE users SET credit_balance = credit_balance + 7 WHERE id = 5",
-        "UPDATE users SET credit_balance = credit_balance - 7 WHERE id = 5",
-    ),
-    "INV-R03": (
-        (
-            "INSERT INTO skill_rewards (user_id, source_type, source_id, skill_name, points_awarded)"
-            " VALUES (5, 'TOURNAMENT', 999, 'passing', 3)"
-        ),
-        "ALTER TABLE skill_rewards DISABLE TRIGGER ALL; DELETE FROM skill_rewards WHERE source_id = 999",
-    ),
-    "INV-R05": (
-        (
-            "INSERT INTO tournament_badges (user_id, semester_id, badge_type, earned_at) VALUES (5, 227, 'CHAMPION', now())"
-            " ON CONFLICT ON CONSTRAINT uq_user_tournament_badge DO UPDATE SET revoked_at = NULL"
-        ),
-        "UPDATE tournament_badges SET revoked_at = now() WHERE user_id = 5 AND badge_type = 'CHAMPION'",
-    ),
-    "INV-R06": (
-        'UPDATE user_licenses SET adopted_skills = \'{"passing": {"rating": 1, "results": 1}}\' WHERE user_id = 5',
-        "UPDATE user_licenses SET adopted_skills = NULL WHERE user_id = 5",
-    ),
-    "INV-R07": (
-        f"{OWNER}; UPDATE credit_transfers SET amount = 31 WHERE sender_id = 5",
-        f"{OWNER}; UPDATE credit_transfers SET amount = 30 WHERE sender_id = 5",
-    ),
-    "INV-R08": (
-        "UPDATE specialization_progress SET total_xp = total_xp + 1 WHERE student_id = 5",
-        "UPDATE specialization_progress SET total_xp = total_xp - 1 WHERE student_id = 5",
-    ),
-    "SYNC-01": (
-        "UPDATE user_licenses SET current_level = 3, max_achieved_level = 3 WHERE user_id = 5",
-        (
-            "UPDATE user_licenses SET current_level = p.current_level FROM specialization_progress p"
-            " WHERE user_id = 5 AND p.student_id = 5"
-        ),
-    ),
-    "SYNC-02": (
-        "INSERT INTO specialization_progress (student_id, specialization_id) VALUES (5, 'COACH')",
-        f"{OWNER}; DELETE FROM specialization_progress WHERE student_id = 5 AND specialization_id = 'COACH'",
-    ),
-    "SYNC-03": (
-        "INSERT INTO user_licenses (user_id, specialization_type) VALUES (5, 'COACH')",
-        f"{OWNER}; DELETE FROM user_licenses WHERE user_id = 5 AND specialization_type = 'COACH'",
-    ),
-    "SYNC-04": (
-        f"{OWNER}; UPDATE user_licenses SET current_level = 9, max_achieved_level = 9 WHERE user_id = 5",
-        (
-            f"{OWNER}; UPDATE user_licenses SET current_level = p.current_level FROM specialization_progress p"
-            " WHERE user_id = 5 AND p.student_id = 5"
-        ),
-    ),
-    "SYNC-05": (
-        f"{OWNER}; UPDATE user_licenses SET max_achieved_level = 0 WHERE user_id = 5",
-        f"{OWNER}; UPDATE user_licenses SET max_achieved_level = current_level WHERE user_id = 5",
-    ),
-    "OPS-06": (
-        "UPDATE users SET credit_balance = -1 WHERE id = 5",
-        "UPDATE users SET credit_balance = 1 WHERE id = 5",
-    ),
-}
+WHERE = Where(user=5, other=7, number=999)
+TOUCHED = sorted(set(PLANTS) - {"INV-R09"})
+"""What the touch of a user tells. That a position went back is seen by whoever looked at it before."""
 
 
-@pytest.mark.parametrize("kind", PLANTED)
+@pytest.mark.parametrize("kind", TOUCHED)
 def test_a_planted_violation_is_found_by_the_touch_and_resolves_once_it_is_mended(season: str, kind: str) -> None:
-    planted, mended = PLANTED[kind]
-    run(season, planted)
-    check(season, 5)
-    assert (kind, "user 5") in firing(season)
-    run(season, mended)
-    check(season, 5)
-    assert (kind, "user 5") not in firing(season)
+    plant = PLANTS[kind]
+    run(season, plant.broken % WHERE.parameters())
+    check(season, WHERE.user, WHERE.other)
+    assert firing(season) == sorted(plant.due(kind, WHERE))
+    run(season, plant.mended % WHERE.parameters())
+    check(season, WHERE.user, WHERE.other)
+    assert firing(season) == []
 
 
-@pytest.mark.parametrize("kind", PLANTED)
+@pytest.mark.parametrize("kind", TOUCHED)
 def test_a_sweep_finds_it_and_resolves_it(season: str, kind: str) -> None:
-    planted, mended = PLANTED[kind]
-    run(season, planted)
+    plant = PLANTS[kind]
+    run(season, plant.broken % WHERE.parameters())
     swept = sweep(lambda: psycopg2.connect(season), GRACE)
-    assert (kind, "user 5") in [(seen.kind, seen.subject) for seen in swept.violations]
-    run(season, mended)
+    assert sorted((seen.kind, seen.subject) for seen in swept.violations) == sorted(plant.due(kind, WHERE))
+    run(season, plant.mended % WHERE.parameters())
     sweep(lambda: psycopg2.connect(season), GRACE)
-    assert (kind, "user 5") not in firing(season)
+    assert firing(season) == []
 
 
 @pytest.mark.parametrize(
@@ -147,23 +83,15 @@ def test_missing_results_are_waited_for(season: str) -> None:
 
 def test_a_position_that_goes_back_is_told(database_url: str) -> None:
     seen = PositionsSeen()
-
-    def move(offset: int) -> None:
-        run(
-            database_url,
-            "INSERT INTO partition_positions (consumer_group, topic, partition, log_id, next_offset, end_offset, epoch)"
-            f" VALUES ('g', 'level-commands', 0, 'c/t', {offset}, 9, 1) ON CONFLICT ON CONSTRAINT pk_partition_positions"
-            " DO UPDATE SET next_offset = excluded.next_offset",
-        )
+    plant = PLANTS["INV-R09"]
+    found = []
+    for statement in (plant.prepared, plant.broken, plant.mended):
+        assert statement is not None
+        run(database_url, statement % WHERE.parameters())
         with closing(psycopg2.connect(database_url)) as connection, connection, connection.cursor() as cursor:
             seen.check(cursor)
-
-    move(5)
-    assert firing(database_url) == []
-    move(4)
-    assert firing(database_url) == [("INV-R09", "level-commands/0 of g")]
-    move(6)
-    assert firing(database_url) == []
+        found.append(firing(database_url))
+    assert found == [[], plant.due("INV-R09", WHERE), []]
 
 
 def test_a_receipt_ahead_of_its_position_is_told_by_a_sweep(season: str) -> None:
@@ -191,4 +119,4 @@ def test_everybody_broken_at_once_makes_one_grouped_alert_on_the_topic(database_
 
 
 def test_every_invariant_is_planted_somewhere() -> None:
-    assert set(ALL) - set(PLANTED) == {"INV-R04", "INV-R09"}
+    assert set(PLANTS) == set(ALL)
