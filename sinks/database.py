@@ -45,11 +45,16 @@ def classify(error: psycopg2.Error) -> Verdict:
 
 
 def connector(url: str, *, name: str, timeouts: Timeouts | None = None) -> Connect:
-    """A function that opens a connection to `url`, bounded by `timeouts` and visible to operators as `name`."""
+    """A function that opens a connection to `url`, bounded by `timeouts` and visible to operators as `name`.
+
+    Without JIT: what it compiles for is a guess at how many elements a grant's JSON has, and compiling took longer than
+    the whole query.
+    """
     bounds = timeouts or Timeouts()
     options = (
         f"-c statement_timeout={bounds.statement_ms} -c lock_timeout={bounds.lock_ms} "
-        f"-c idle_in_transaction_session_timeout={bounds.idle_in_transaction_ms} -c timezone=UTC"
+        f"-c idle_in_transaction_session_timeout={bounds.idle_in_transaction_ms} -c timezone=UTC "
+        "-c jit=off"
     )
 
     def connect() -> Connection:
