@@ -4,7 +4,6 @@ import csv
 import io
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
-from pathlib import Path
 from typing import Annotated, Any
 
 import msgspec
@@ -15,15 +14,15 @@ from rich.console import Console
 from rich.table import Table
 
 from ops.cli import EXIT_DIFFERENT
+from ops.named_ruleset import ACTIVE, find_ruleset
 from ops.options import Actor, AsJson, acting
 from ops.replay.commands import From, Partitions, Topics, Users, progress_bar, resolve
 from ops.replay.simulation import RULED, Outcome, Rewards, UserOutcome, simulate
 from schemas.errors import LaurelsError
-from schemas.ruleset import Ruleset, parse_ruleset
+from schemas.ruleset import Ruleset
 from schemas.settings import Settings, load_settings
 from sinks.database import Timeouts, connector
-from sinks.ledger.rulesets import fetch_active_ruleset
-from sinks.ruleset_store import fetch_ruleset, publish_ruleset
+from sinks.ruleset_store import publish_ruleset
 
 PATIENT = Timeouts(statement_ms=3_600_000, idle_in_transaction_ms=0)
 
@@ -38,7 +37,7 @@ To = Annotated[str | None, typer.Option("--to", help="An offset, or a time (UTC)
 
 def diff(
     ruleset: Named,
-    against: Annotated[str, typer.Argument(metavar="[FILE|HASH]", help="Else the active one.")] = "active",
+    against: Annotated[str, typer.Argument(metavar="[FILE|HASH]", help="Else the active one.")] = ACTIVE,
     *,
     as_json: AsJson = False,
 ) -> None:
@@ -47,7 +46,7 @@ def diff(
     Exits with 0 when they are the same, 1 when they differ. Example: laurels rules diff new.toml
     """
     with _cursor(load_settings()) as cursor:
-        old, new = _find(cursor, against), _find(cursor, ruleset)
+        old, new = find_ruleset(cursor, against), find_ruleset(cursor, ruleset)
     before, after = dict(_fields(old)), dict(_fields(new))
     changes = [
         {"field": name, "from": before.get(name), "to": after.get(name)}
@@ -71,7 +70,7 @@ def publish(ruleset: Named, *, actor: Actor = None, as_json: AsJson = False) -> 
     Audited. Example: laurels rules publish new.toml --actor ann
     """
     with _cursor(load_settings()) as cursor:
-        wanted = _find(cursor, ruleset)
+        wanted = find_ruleset(cursor, ruleset)
         before = publish_ruleset(cursor, wanted, acting(actor))
     if as_json:
         typer.echo(msgspec.json.encode({"active": wanted.hash, "name": wanted.content.name, "before": before}))
@@ -92,7 +91,8 @@ def simulate_command(
 ) -> None:
     """Show who would have what by a ruleset, against what they have. Writes nothing.
 
-    Folds tournament results and attendances from nothing; attendance bonuses count from the first session of the range.
+    The difference is what `laurels replay apply --rules` would post: results and attendances that stand are decided again,
+    milestones that were paid stay as paid, and what came with an adopted database counts as given.
 
     Example: laurels rules simulate new.toml --from 2026-01-01 --csv
     """
@@ -104,26 +104,14 @@ def simulate_command(
         request = resolve(settings, topic or list(RULED), start, end, partitions, user)
         with _cursor(settings, snapshot=True) as cursor, progress_bar() as bar:
             task = bar.add_task("simulated", total=request.events)
-            outcome = simulate(cursor, settings, request, _find(cursor, ruleset), lambda read: bar.advance(task, read))
+            wanted = find_ruleset(cursor, ruleset)
+            outcome = simulate(cursor, settings, request, wanted, lambda read: bar.advance(task, read))
     if as_json:
         typer.echo(msgspec.json.encode(outcome))
     elif as_csv:
         typer.echo(_csv(outcome), nl=False)
     else:
         _print(outcome)
-
-
-def _find(cursor: Cursor, name: str) -> Ruleset:
-    """The ruleset in the file, or with the hash; a file that is wrong says all that is."""
-    if name == "active":
-        return fetch_active_ruleset(cursor)
-    if Path(name).is_file():
-        return parse_ruleset(Path(name).read_text(encoding="utf-8"))
-    found = fetch_ruleset(cursor, name)
-    if found is None:
-        message = f"{name} is neither a file nor the hash of a published ruleset"
-        raise LaurelsError(message)
-    return found
 
 
 def _fields(ruleset: Ruleset) -> Iterator[tuple[str, Any]]:

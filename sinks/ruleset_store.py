@@ -1,4 +1,4 @@
-"""Rulesets in the database: found by hash, published, made the active one."""
+"""Rulesets in the database: found by hash, stored, made the active one."""
 
 from typing import Any, Final
 
@@ -7,7 +7,8 @@ from psycopg2.extensions import cursor as Cursor
 from schemas.ruleset import Ruleset, from_canonical_json, to_canonical_json
 from sinks.audit import AuditEntry, write_audit
 
-_FETCH: Final = "SELECT content FROM rulesets WHERE hash = %s"
+_FIND: Final = "SELECT content FROM rulesets WHERE starts_with(hash, %s) ORDER BY hash"
+_STORED: Final = "SELECT count(*) FROM rulesets WHERE hash = %s"
 _ACTIVE: Final = "SELECT hash FROM rulesets WHERE active FOR NO KEY UPDATE"
 _ADD: Final = """
 INSERT INTO rulesets (hash, name, content, published_by) VALUES (%s, %s, %s, %s) ON CONFLICT (hash) DO NOTHING
@@ -16,11 +17,22 @@ _RETIRE: Final = "UPDATE rulesets SET active = false WHERE active AND hash <> %s
 _ACTIVATE: Final = "UPDATE rulesets SET active = true WHERE hash = %s AND NOT active"
 
 
-def fetch_ruleset(cursor: Cursor, hash_: str) -> Ruleset | None:
-    """Fetch a published ruleset."""
-    cursor.execute(_FETCH, (hash_,))
-    row = cursor.fetchone()
-    return None if row is None else from_canonical_json(row[0])
+def find_rulesets(cursor: Cursor, prefix: str) -> list[Ruleset]:
+    """The stored rulesets whose hash begins with `prefix`; all of them for an empty one."""
+    cursor.execute(_FIND, (prefix,))
+    return [from_canonical_json(content) for (content,) in cursor.fetchall()]
+
+
+def is_stored(cursor: Cursor, hash_: str) -> bool:
+    """Whether receipts can name the ruleset."""
+    cursor.execute(_STORED, (hash_,))
+    row: Any = cursor.fetchone()
+    return bool(row[0])
+
+
+def store_ruleset(cursor: Cursor, ruleset: Ruleset, actor: str) -> None:
+    """Store `ruleset` unless it is; which one is active stays as it is."""
+    cursor.execute(_ADD, (ruleset.hash, ruleset.content.name, to_canonical_json(ruleset.content), actor))
 
 
 def publish_ruleset(cursor: Cursor, ruleset: Ruleset, actor: str) -> str | None:
@@ -28,7 +40,7 @@ def publish_ruleset(cursor: Cursor, ruleset: Ruleset, actor: str) -> str | None:
     cursor.execute(_ACTIVE)
     row: Any = cursor.fetchone()
     before = None if row is None else str(row[0])
-    cursor.execute(_ADD, (ruleset.hash, ruleset.content.name, to_canonical_json(ruleset.content), actor))
+    store_ruleset(cursor, ruleset, actor)
     cursor.execute(_RETIRE, (ruleset.hash,))
     cursor.execute(_ACTIVATE, (ruleset.hash,))
     if cursor.rowcount:

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from datetime import UTC, datetime
 from time import monotonic
-from typing import Annotated, Any
+from typing import Annotated
 
 import msgspec
 import psycopg2
@@ -17,14 +17,17 @@ from rich.table import Table
 
 from ops.cli import EXIT_DIFFERENT
 from ops.options import Actor, AsJson, acting
-from ops.replay import runs
+from ops.replay import rule_change, runs
 from ops.replay.planning import Plan, make_plan
 from ops.replay.request import Request, check_topics, find_parts, parse_bound, parse_partitions
 from schemas.errors import LaurelsError
 from schemas.settings import Settings, load_settings
 from sinks.database import Timeouts, connector
+from sinks.ledger.adjusting import DecreaseRefused
 from sinks.replay_list import list_replays
 from sinks.replay_runs import ReplayRun, Status, create_run, fetch_planned, is_alive
+
+PINNED = "pinned"
 
 PATIENT = Timeouts(statement_ms=3_600_000, idle_in_transaction_ms=0)
 """A plan holds one snapshot open while it reads the topics."""
@@ -39,6 +42,18 @@ Partitions = Annotated[str | None, typer.Option("--partitions", help="Such as 0,
 Users = Annotated[list[int] | None, typer.Option("--user", min=1, help="Only events of this user; may be repeated.")]
 Rate = Annotated[int | None, typer.Option("--rate", min=1, help="So many events a second at most.")]
 Parallel = Annotated[int, typer.Option("--parallel", min=1, max=64, help="So many partitions at once.")]
+Rules = Annotated[
+    str,
+    typer.Option(
+        "--rules",
+        metavar="pinned|FILE|HASH",
+        help="Decide again what is recorded by this ruleset, and post the differences; else what decided it stands.",
+    ),
+]
+AllowDecrease = Annotated[
+    bool,
+    typer.Option("--allow-decrease", help="With --rules: even where somebody loses XP, credits, points or badges."),
+]
 RunId = Annotated[str, typer.Argument(metavar="RUN", help="As `laurels replay status` names it.")]
 
 
@@ -52,7 +67,11 @@ def register(app: typer.Typer) -> None:
 
 
 def _replay() -> None:
-    """Read a range of the topics again and record what is missing. What was recorded stays as it is."""
+    """Read a range of the topics again and record what is missing. What was recorded stays as it is.
+
+    With `--rules` what was recorded is decided again, by another ruleset; the differences are posted as entries of their
+    own, under the run's id.
+    """
 
 
 def plan(
@@ -62,18 +81,24 @@ def plan(
     end: To = None,
     partitions: Partitions = None,
     user: Users = None,
+    rules: Rules = PINNED,
+    allow_decrease: AllowDecrease = False,
     as_json: AsJson = False,
 ) -> None:
     """Show what a replay would insert and change, by table and by user, with the hash that `apply` takes.
 
     Decides on a snapshot without locks, beside running workers. Writes nothing but the plan's own row in replay_runs.
-    Exits with 0, 2 for a wrong use, 3 where it could not look.
+    Exits with 0, 1 where a ruleset would take something and `--allow-decrease` is not given, 2 for a wrong use, 3 where it
+    could not look.
 
-    Example: laurels replay plan --topic tournament-results --from 2026-03-01 --user 17
+    Examples: laurels replay plan --topic tournament-results --from 2026-03-01 --user 17
+
+      laurels replay plan --rules new.toml
     """
     settings = load_settings()
     with _told():
         request = resolve(settings, topic, start, end, partitions, user)
+        request = _ruled(settings, request, rules, allow_decrease=allow_decrease)
         made = _plan(settings, request)
         _keep(settings, request, made)
     _print_plan(made, as_json=as_json)
@@ -89,6 +114,8 @@ def apply(
     end: To = None,
     partitions: Partitions = None,
     user: Users = None,
+    rules: Rules = PINNED,
+    allow_decrease: AllowDecrease = False,
     rate: Rate = None,
     parallel: Parallel = 2,
     announce: Annotated[bool, typer.Option("--announce", help="Let users be notified of what is recorded.")] = False,
@@ -98,18 +125,27 @@ def apply(
     """Replay: record every event of the range that was not recorded, dated when it happened.
 
     Beside running workers, never past their positions, resumable at every moment. Exits with 0 when done, 1 when the
-    plan has changed or somebody paused it, 3 when it failed, 130 when interrupted: `laurels replay resume` goes on.
+    plan has changed, a ruleset would take something or somebody paused it, 3 when it failed, 130 when interrupted:
+    `laurels replay resume` goes on.
 
-    Example: laurels replay apply --plan 3f2a9c0b1d4e5f67 --rate 2000
+    Examples: laurels replay apply --plan 3f2a9c0b1d4e5f67 --rate 2000
+
+      laurels replay apply --rules new.toml --allow-decrease
     """
     settings = load_settings()
     with _told():
-        request = _wanted(settings, plan_hash, topic, start, end, partitions, user)
+        if plan_hash is None or any((topic, start, end, partitions, user, rules != PINNED, allow_decrease)):
+            request = resolve(settings, topic, start, end, partitions, user)
+            request = _ruled(settings, request, rules, allow_decrease=allow_decrease)
+        else:
+            request = _planned(settings, plan_hash)
         if plan_hash is not None:
             _refuse_changed(_plan(settings, request), plan_hash)
+        elif request.ruleset is not None and not request.allow_decrease:
+            _plan(settings, request)  # refuses what would take anything before anything is posted
         request = msgspec.structs.replace(request, rate=rate, parallel=parallel, announce=announce, plan=plan_hash)
-        run = runs.new_run(request, "running", acting(actor))
         with _cursor(settings) as cursor:
+            run = runs.new_run(rule_change.keep(cursor, request, acting(actor)), "running", acting(actor))
             create_run(cursor, run)
         _run(settings, run, as_json=as_json)
 
@@ -136,7 +172,7 @@ def status(
     if as_json:
         typer.echo(msgspec.json.encode({"replays": shown}))
         return
-    table = Table("run", "status", "events", "of", "recorded", "duplicates", "by", "error")
+    table = Table("run", "status", "events", "of", "recorded", "duplicates", "adjusted", "by", "error")
     for row in shown:
         counts = row["counts"]
         numbers = [
@@ -144,6 +180,7 @@ def status(
             str(row["events"]),
             str(counts.get("recorded", 0)),
             str(counts.get("duplicates", 0)),
+            str(counts.get("adjusted", 0)),
         ]
         table.add_row(row["id"], row["status"], *numbers, row["requested_by"], row["error"] or "")
     Console().print(table)
@@ -194,9 +231,16 @@ def resolve(
     return Request(parts=parts, users=tuple(sorted(set(users or ()))))
 
 
-def _wanted(settings: Settings, plan_hash: str | None, *given: Any) -> Request:
-    if plan_hash is None or any(given):
-        return resolve(settings, *given)
+def _ruled(settings: Settings, request: Request, rules: str, *, allow_decrease: bool) -> Request:
+    if rules == PINNED:
+        if allow_decrease:
+            raise typer.BadParameter("only goes with --rules FILE or --rules HASH", param_hint="--allow-decrease")
+        return request
+    with _cursor(settings) as cursor:
+        return rule_change.choose(cursor, request, rules, allow_decrease=allow_decrease)
+
+
+def _planned(settings: Settings, plan_hash: str) -> Request:
     with _cursor(settings) as cursor:
         planned = fetch_planned(cursor, plan_hash)
     if planned is None:
@@ -288,6 +332,10 @@ def _print_plan(made: Plan, *, as_json: bool) -> None:
         console.print(users)
     if len(made.users) > SHOWN:
         console.print(f"and {len(made.users) - SHOWN} more users: see --json")
+    if made.ruleset is not None:
+        console.print(
+            f"ruleset {made.ruleset}: gives {made.increases or 'nothing'}, takes {made.decreases or 'nothing'}"
+        )
     rows = sum(made.changes.values())
     console.print(f"plan {made.plan}: {made.events} events, {rows} rows, {len(made.users)} users, {made.seconds:.1f} s")
 
@@ -297,6 +345,9 @@ def _told() -> Iterator[None]:
     """What the services refuse, as one line."""
     try:
         yield
+    except DecreaseRefused as error:
+        typer.echo(f"laurels: {error}", err=True)
+        raise typer.Exit(EXIT_DIFFERENT) from error
     except psycopg2.OperationalError as error:
         message = f"Postgres cannot be reached: {error}"
         raise LaurelsError(message) from error

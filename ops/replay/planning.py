@@ -12,6 +12,7 @@ from psycopg2.extensions import cursor as Cursor
 
 from ops.replay.reading import Deliveries, RangeReader, in_order
 from ops.replay.request import Request
+from ops.replay.rule_change import rule_change
 from schemas.events import (
     CreditTransfer,
     SessionAttendance,
@@ -21,7 +22,8 @@ from schemas.events import (
 )
 from schemas.rewards import Grant, Refused
 from schemas.settings import Settings
-from sinks.batch import Delivery
+from sinks.batch import Delivery, RuleChange
+from sinks.ledger.adjusting import Adjusted, Amounts, refuse_decreases
 from sinks.ledger.fold import Folded
 from sinks.ledger.foresight import Foresight
 from sinks.ledger.rulesets import fetch_active_ruleset, fetch_levels
@@ -60,7 +62,11 @@ class UserChange(Struct):
 
 
 class Plan(Struct, kw_only=True):
-    """A plan as it is shown. `changes` are rows by table: those to be inserted and those to be changed."""
+    """A plan as it is shown. `changes` are rows by table: those to be inserted and those to be changed.
+
+    `increases` and `decreases` are what a change of rules gives and takes, `ruleset` the hash of the one that then stands
+    for all that the range holds.
+    """
 
     plan: str
     events: int
@@ -68,15 +74,22 @@ class Plan(Struct, kw_only=True):
     inserted: dict[str, int]
     changed: dict[str, int]
     users: list[UserChange]
+    ruleset: str | None = None
+    increases: Amounts = field(default_factory=Amounts)
+    decreases: Amounts = field(default_factory=Amounts)
     seconds: float = 0.0
 
 
 def make_plan(cursor: Cursor, settings: Settings, request: Request, advanced: Callable[[int], None]) -> Plan:
-    """Foresee the replay of `request`; `advanced` is told how many records were read. `cursor` is in a read-only snapshot."""
+    """Foresee the replay of `request`; `advanced` is told how many records were read. `cursor` is in a read-only snapshot.
+
+    Raises `DecreaseRefused` where a change of rules would take something, and `request` does not allow it.
+    """
     levels = fetch_levels(cursor)
-    basis = Decided(rules, levels, fetch_active_ruleset(cursor))
+    change = rule_change(cursor, request)
+    basis = Decided(rules, levels, fetch_active_ruleset(cursor) if change is None else change.ruleset)
     deliveries = Deliveries(request, levels.keys())
-    planning = Planning(cursor, basis)
+    planning = Planning(cursor, basis, change)
     reader = RangeReader(settings, request.parts)
     try:
         records = in_order(reader, request.parts)
@@ -92,9 +105,12 @@ def make_plan(cursor: Cursor, settings: Settings, request: Request, advanced: Ca
 class Planning:
     """Gathers what batches come to."""
 
-    def __init__(self, cursor: Cursor, basis: Decided) -> None:
+    def __init__(self, cursor: Cursor, basis: Decided, change: RuleChange | None) -> None:
         self._cursor = cursor
-        self._foresight = Foresight(cursor, basis)
+        self._change_of_rules = change
+        self._foresight = Foresight(cursor, basis, change)
+        self._increases = Amounts()
+        self._decreases: dict[int, Amounts] = {}
         self._inserted: dict[str, set[Any]] = defaultdict(set)
         self._changed: dict[str, set[Any]] = defaultdict(set)
         self._appended = Counter[str]()
@@ -102,6 +118,8 @@ class Planning:
         self._rosters: dict[int, Any] = {}
         self._digest = hashlib.sha256()
         self._events = 0
+        if change is not None:
+            self._hash("rules", change.ruleset.hash, change.allow_decrease)
 
     def take(self, deliveries: Sequence[Delivery]) -> None:
         """Take the next deliveries in."""
@@ -116,12 +134,20 @@ class Planning:
         for delivery, decision in zip(unsettled, folded.decisions, strict=True):
             if isinstance(decision, Grant):
                 self._note_grant(delivery, decision)
+        for adjusted in folded.adjusted:
+            self._note_adjusted(adjusted)
         self._note_letters(folded.refused)
         for delivery, roster in sorted(folded.rosters, key=lambda pair: pair[1].tournament_id):
             self._note_roster(delivery, roster)
 
     def plan(self) -> Plan:
-        """All that was taken in, as a plan."""
+        """All that was taken in, as a plan; refuses decreases that are not allowed."""
+        change = self._change_of_rules
+        if change is not None and not change.allow_decrease:
+            refuse_decreases(self._decreases)
+        decreases = Amounts()
+        for amounts in self._decreases.values():
+            decreases.add(amounts)
         inserted = Counter({table: len(rows) for table, rows in self._inserted.items()}) + self._appended
         changed = Counter({table: len(rows - self._inserted[table]) for table, rows in [*self._changed.items()]})
         changes = inserted + changed
@@ -132,6 +158,9 @@ class Planning:
             inserted=dict(sorted((+inserted).items())),
             changed=dict(sorted((+changed).items())),
             users=[change for _, change in sorted(self._users.items())],
+            ruleset=None if change is None else change.ruleset.hash,
+            increases=self._increases,
+            decreases=decreases,
         )
 
     def _note_sources(self, unsettled: Sequence[Delivery], folded: Folded) -> None:
@@ -183,6 +212,15 @@ class Planning:
             self._change(entry.user_id).credits += entry.amount
         entries = (grant.xp, grant.credits, grant.skills, grant.badge, grant.revoked_badges, grant.level_changes)
         self._hash(grant.event_key, delivery.payload_hash.hex(), entries)
+
+    def _note_adjusted(self, adjusted: Adjusted) -> None:
+        """Of an adjustment that moves nothing there is only its receipt."""
+        self._increases.add(adjusted.increase)
+        self._decreases.setdefault(adjusted.user_id, Amounts()).add(adjusted.decrease)
+        if adjusted.increase or adjusted.decrease:
+            self._note_grant(adjusted.delivery, adjusted.grant)
+        else:
+            self._hash(adjusted.grant.event_key, adjusted.delivery.payload_hash.hex(), ())
 
     def _change(self, user_id: int) -> UserChange:
         return self._users.setdefault(user_id, UserChange(user_id))

@@ -39,7 +39,11 @@ class Part(Struct, frozen=True):
 
 
 class Request(Struct, frozen=True, kw_only=True):
-    """A replay, definite: later events change nothing about it."""
+    """A replay, definite: later events change nothing about it.
+
+    With `ruleset`, the hash of one, what is recorded is decided again by it. `ruleset_content` is that in canonical JSON as
+    long as no table holds it.
+    """
 
     parts: tuple[Part, ...]
     users: tuple[int, ...] = ()
@@ -47,6 +51,9 @@ class Request(Struct, frozen=True, kw_only=True):
     parallel: int = 2
     announce: bool = False
     plan: str | None = None
+    ruleset: str | None = None
+    ruleset_content: str | None = None
+    allow_decrease: bool = False
 
     @property
     def events(self) -> int:

@@ -4,7 +4,7 @@ import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 from threading import Event, Lock
 from typing import Final
@@ -14,7 +14,7 @@ from msgspec import structs
 from ops.replay.reading import Deliveries, RangeReader, in_order
 from ops.replay.request import Part, Request
 from schemas.settings import Settings
-from sinks.batch import Batch, Checkpoint, Delivery, Recorded
+from sinks.batch import Batch, Checkpoint, Delivery, Recorded, RuleChange
 from sinks.database import Connect, connector
 from sinks.ledger import Identity, Ledger
 from streams import rules
@@ -56,6 +56,7 @@ class Running:
     throttle: Throttle
     stopped: Event
     advanced: Advanced
+    rule_change: RuleChange | None
 
 
 def remaining(parts: Iterable[Part], checkpoints: dict[str, int]) -> list[Part]:
@@ -72,10 +73,12 @@ def run_parts(
     run_id: str,
     specializations: Collection[str],
     advanced: Advanced,
+    rule_change: RuleChange | None = None,
 ) -> Recorded:
     """Record all of `parts`. Raises `ReplayHalted` when somebody paused the run; an interrupt ends it after a batch."""
     stopped = Event()
-    running = Running(run_id, request, settings, specializations, Throttle(request.rate, stopped), stopped, advanced)
+    throttle = Throttle(request.rate, stopped)
+    running = Running(run_id, request, settings, specializations, throttle, stopped, advanced, rule_change)
     connect = connector(settings.database_url, name="laurels-replay")
     total = Recorded()
     lanes = list(_lanes(parts, request.parallel))
@@ -111,7 +114,10 @@ def _run_lane(running: Running, connect: Connect, parts: Sequence[Part]) -> Reco
             offsets = {f"{record.topic}/{record.partition}": record.offset + 1 for record, _ in read}
             made = [deliveries.make(record, headers) for record, headers in read]
             batch: list[Delivery] = [delivery for delivery in made if delivery is not None]
-            recorded = ledger.record(Batch(batch, origin="replay", checkpoint=Checkpoint(running.run_id, offsets)))
+            checkpoint = Checkpoint(running.run_id, offsets)
+            recorded = ledger.record(
+                Batch(batch, origin="replay", checkpoint=checkpoint, rule_change=running.rule_change)
+            )
             total += _counts(recorded)
             running.advanced(len(read))
         if not running.stopped.is_set():
@@ -122,4 +128,4 @@ def _run_lane(running: Running, connect: Connect, parts: Sequence[Part]) -> Reco
 
 def _counts(recorded: Recorded) -> Recorded:
     """The counts alone: a replay of millions keeps no decision."""
-    return Recorded(recorded.recorded, recorded.duplicates, recorded.stale, recorded.dead_letters)
+    return replace(recorded, decisions=())

@@ -14,6 +14,7 @@ from rich.progress import ProgressColumn, Task
 from rich.text import Text
 
 from ops.replay.request import Request, check_logs
+from ops.replay.rule_change import rule_change
 from ops.replay.running import Advanced, remaining, run_parts
 from schemas.errors import LaurelsError
 from schemas.settings import Settings
@@ -22,6 +23,9 @@ from sinks.database import Timeouts, connector
 from sinks.ledger.rulesets import fetch_levels
 from sinks.replay_runs import ReplayHalted, ReplayRun, Status, change_status, fetch_run, take_over
 from streams.interpreter import COLLECT_EVERY, SWITCH_SECONDS
+
+RUN_BYTES = 4
+"""A run's id stands in the types and keys of what it adjusts, for which there is so much room; it is unique."""
 
 HOLDING = Timeouts(statement_ms=60_000, idle_in_transaction_ms=0)
 
@@ -37,7 +41,7 @@ class SpeedColumn(ProgressColumn):
 
 def new_run(request: Request, status: Status, actor: str) -> ReplayRun:
     """A run to be created."""
-    return ReplayRun(secrets.token_hex(6), status, msgspec.to_builtins(request), {}, requested_by=actor)
+    return ReplayRun(secrets.token_hex(RUN_BYTES), status, msgspec.to_builtins(request), {}, requested_by=actor)
 
 
 def find(cursor: Cursor, run_id: str) -> ReplayRun:
@@ -113,7 +117,10 @@ def _run(
 ) -> Status:
     try:
         check_logs(settings, parts)
-        run_parts(settings, request, parts, run_id=run_id, specializations=levels, advanced=advanced)
+        change = rule_change(cursor, request, run_id)
+        run_parts(
+            settings, request, parts, run_id=run_id, specializations=levels, advanced=advanced, rule_change=change
+        )
     except ReplayHalted:
         return find(cursor, run_id).status
     except KeyboardInterrupt:
@@ -140,6 +147,7 @@ def progress(row: dict[str, Any], *, alive: bool) -> dict[str, Any]:
         "requested_by": row["requested_by"],
         "error": row["error"],
         "plan": request.plan,
+        "ruleset": request.ruleset,
     }
 
 

@@ -1,6 +1,6 @@
-"""What users would have by another ruleset: a range folded from nothing, against what its sources gave. Writes nothing."""
+"""What users would have by another ruleset: what a replay by it would post, on a snapshot. Writes nothing."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from itertools import islice
 from typing import Any, Final
 
@@ -9,18 +9,23 @@ from psycopg2.extensions import cursor as Cursor
 
 from ops.replay.reading import Deliveries, RangeReader, in_order
 from ops.replay.request import Request
-from schemas.events import SESSION_ATTENDANCE, TOURNAMENT_RESULTS, SessionAttendance, TournamentResult
-from schemas.rewards import Grant, UserState
+from ops.replay.rule_change import NO_RUN
+from schemas.events import SESSION_ATTENDANCE, TOURNAMENT_RESULTS
+from schemas.rewards import Grant
 from schemas.ruleset import Ruleset
 from schemas.settings import Settings
+from sinks.batch import Delivery, RuleChange
+from sinks.ledger.adjusting import is_ruled
+from sinks.ledger.foresight import Foresight
 from sinks.ledger.rulesets import fetch_levels
 from sinks.ledger.states import text_array
+from sinks.ledger.transaction import Decided
 from streams import rules
 
 RULED: Final = (TOURNAMENT_RESULTS, SESSION_ATTENDANCE)
 """The topics that a ruleset has a say in."""
 
-AT_ONCE: Final = 5_000
+AT_ONCE: Final = 2_000
 
 GIVEN: Final = """
 SELECT user_id, "grant" FROM reward_receipts
@@ -63,50 +68,54 @@ class Outcome(Struct, kw_only=True):
 
 
 class Simulation:
-    """Folds results and attendances under one ruleset, and sums up what their sources have given."""
+    """Foresees results and attendances under one ruleset, and sums up what their sources have given."""
 
     def __init__(self, cursor: Cursor, ruleset: Ruleset) -> None:
         self._cursor = cursor
         self._ruleset = ruleset
-        self._levels = fetch_levels(cursor)
-        self._states: dict[int, UserState] = {}
+        basis = Decided(rules, fetch_levels(cursor), ruleset)
+        self._foresight = Foresight(cursor, basis, RuleChange(NO_RUN, ruleset, allow_decrease=True))
         self._outcomes: dict[int, UserOutcome] = {}
-        self._keys: list[str] = []
-        self.events = 0
+        self._known: set[str] = set()
+        self._events = 0
 
-    def take(self, event: TournamentResult | SessionAttendance, payload_hash: bytes) -> None:
-        """Take the next event in."""
-        self.events += 1
-        state = self._states.get(event.user_id)
-        if state is None:
-            state = self._states[event.user_id] = UserState(event.user_id, self._levels)
-            state.results = {name: {} for name in self._levels}
-        key = rules.base_key(event)
-        if key not in state.sources:
-            self._keys.append(key)
-        decision = rules.decide(state, event, payload_hash, self._ruleset)
-        if isinstance(decision, Grant):
-            state.advance(decision, key)
-            self._outcome(event.user_id).would_have.add(
-                sum(entry.amount for entry in decision.xp),
-                sum(entry.amount for entry in decision.credits),
-                sum(entry.points for entry in decision.skills),
-                bool(decision.badge) - len(decision.revoked_badges),
-            )
+    def take(self, deliveries: Sequence[Delivery]) -> None:
+        """Take the next events in."""
+        ruled = [event for event in (delivery.parsed for delivery in deliveries) if is_ruled(event)]
+        self._events += len(ruled)
+        self._add_given({rules.base_key(event) for event in ruled} - self._known)
+        unsettled, folded = self._foresight.take(deliveries)
+        for delivery, decision in zip(unsettled, folded.decisions, strict=True):
+            if isinstance(decision, Grant) and is_ruled(delivery.parsed):
+                self._add_grant(delivery.parsed.user_id, decision)
+        for adjusted in folded.adjusted:
+            self._add_grant(adjusted.user_id, adjusted.grant)
 
     def outcome(self) -> Outcome:
         """The comparison."""
-        for first in range(0, len(self._keys), AT_ONCE):
-            self._cursor.execute(GIVEN, {"keys": text_array(self._keys[first : first + AT_ONCE])})
-            for user_id, grant in self._cursor.fetchall():
-                self._outcome(user_id).has.add(*_given(grant))
         outcomes = sorted(self._outcomes.items())
         return Outcome(
             ruleset=self._ruleset.hash,
-            events=self.events,
+            events=self._events,
             users=[outcome for _, outcome in outcomes if outcome.has != outcome.would_have],
             has=_sum(outcome.has for _, outcome in outcomes),
             would_have=_sum(outcome.would_have for _, outcome in outcomes),
+        )
+
+    def _add_given(self, keys: set[str]) -> None:
+        self._known |= keys
+        self._cursor.execute(GIVEN, {"keys": text_array(keys)})
+        for user_id, grant in self._cursor.fetchall():
+            outcome, given = self._outcome(user_id), _given(grant)
+            outcome.has.add(*given)
+            outcome.would_have.add(*given)
+
+    def _add_grant(self, user_id: int, grant: Grant) -> None:
+        self._outcome(user_id).would_have.add(
+            sum(entry.amount for entry in grant.xp),
+            sum(entry.amount for entry in grant.credits),
+            sum(entry.points for entry in grant.skills),
+            bool(grant.badge) - len(grant.revoked_badges),
         )
 
     def _outcome(self, user_id: int) -> UserOutcome:
@@ -123,10 +132,8 @@ def simulate(
     try:
         records = in_order(reader, request.parts)
         while read := list(islice(records, AT_ONCE)):
-            for record, headers in read:
-                delivery = deliveries.make(record, headers)
-                if delivery is not None and isinstance(delivery.parsed, TournamentResult | SessionAttendance):
-                    simulation.take(delivery.parsed, delivery.payload_hash)
+            made = [deliveries.make(record, headers) for record, headers in read]
+            simulation.take([delivery for delivery in made if delivery is not None])
             advanced(len(read))
     finally:
         reader.close()
