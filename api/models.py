@@ -346,10 +346,11 @@ class UserSynced(Model):
 
 
 class PlanApplied(Model):
-    """A plan and what came of it; the first 1,000 of its items."""
+    """A plan and what came of it; the first 1,000 of its items. Until it is `complete`, some are pending."""
 
     plan_id: Annotated[str, Field(examples=["0f3a2b1c4d5e6f70"])]
     dry_run: bool
+    complete: bool
     source: Literal["progress", "license"]
     counts: dict[Literal["pending", "synced", "changed", "refused"], int]
     items: list[SyncItem]

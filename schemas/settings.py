@@ -137,6 +137,7 @@ class Settings(BaseSettings):
     sync_scheduled: bool = False
     sync_interval_hours: Seconds = 6
     seal_interval_seconds: Seconds = 60
+    verify_chain_interval_hours: Seconds = 24
     webhook_url: SecretStr | None = None
 
     # HTTP
@@ -145,6 +146,7 @@ class Settings(BaseSettings):
     http_connections: Annotated[int, Field(ge=1, le=256)] = 8
     http_requests_per_second: Seconds = 100
     http_burst: Count = 200
+    http_sync_repairs: Count = 2_000
     jwt_issuer: str | None = None
     jwt_audience: str | None = None
     jwks_url: AnyHttpUrl | None = None

@@ -4,6 +4,7 @@ A command's id follows from its plan, user and specialization, so applying a pla
 compares each user with the plan once it has locked them: what has changed since is left as it is, and said.
 """
 
+import sys
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import closing
@@ -23,6 +24,7 @@ from streams.schedule import Task
 
 CHUNK: Final = 500
 """Repairs in one transaction: more would keep workers waiting for their users."""
+EVERY_ONE: Final = sys.maxsize
 REASON_CHARACTERS: Final = 500
 SCHEDULE: Final = "schedule"
 """Who it is that does what is scheduled."""
@@ -58,15 +60,16 @@ def apply_plan(
     *,
     actor: str,
     origin: Origin,
+    most: int = EVERY_ONE,
     progressed: Progressed = lambda _items: None,
 ) -> Applied:
-    """Apply what is left of a plan. Killed in the middle, it goes on where it was when it is applied again."""
+    """Apply what is left of a plan, `most` repairs at once. Ended before its end, it goes on there when applied again."""
     with closing(connect()) as connection:
         with connection, connection.cursor() as cursor:
             plan = fetch_plan(cursor, plan_id)
         counts: Counter[Outcome] = Counter()
         left: list[Item] = []
-        for chunk in _chunks(connect, plan_id):
+        for chunk in _chunks(connect, plan_id, most):
             applied = _apply(ledger, plan, chunk, actor=actor, origin=origin)
             with connection, connection.cursor() as cursor:
                 settle_items(cursor, plan_id, applied)
@@ -91,15 +94,16 @@ def sync_task(connect: Connect, open_ledger: Callable[[], Ledger], *, every_seco
     return Task("sync", every_seconds, run)
 
 
-def _chunks(connect: Connect, plan_id: str) -> Iterator[list[Item]]:
+def _chunks(connect: Connect, plan_id: str, most: int) -> Iterator[list[Item]]:
     after = (0, "")
     with closing(connect()) as connection:
-        while True:
+        while most:
             with connection, connection.cursor() as cursor:
-                chunk = fetch_items(cursor, plan_id, after=after, limit=CHUNK, pending=True)
+                chunk = fetch_items(cursor, plan_id, after=after, limit=min(CHUNK, most), pending=True)
             if not chunk:
                 return
             after = chunk[-1].user_id, chunk[-1].specialization
+            most -= len(chunk)
             yield chunk
 
 

@@ -24,7 +24,17 @@ from sinks.coupling.desyncs import (
     find_desyncs,
     known_specializations,
 )
-from sinks.coupling.plans import Item, Plan, Scope, Side, UnknownPlan, fetch_items, fetch_plan, make_plan
+from sinks.coupling.plans import (
+    Item,
+    Plan,
+    Scope,
+    Side,
+    UnknownPlan,
+    count_outcomes,
+    fetch_items,
+    fetch_plan,
+    make_plan,
+)
 from streams.sync import apply_plan, sync
 
 SYNC: Final = "/api/v1/licenses/admin/sync"
@@ -107,7 +117,8 @@ async def sync_user(user_id: UserId, request: Request, service: Serving, caller:
 async def sync_everyone(request: Request, service: Serving, caller: CalledBy) -> PlanApplied:
     """Plan to bring everyone's together, which changes nothing; or with `dry_run: false` do it.
 
-    With the `plan_id` of a plan, just what was planned is done, and what has changed since is left and named.
+    With the `plan_id` of a plan, just what was planned is done, and what has changed since is left and named. One call
+    makes so many repairs; while some are pending, the same call with the plan's id goes on, and does nothing twice.
     """
     order = await read_model(request, EveryoneOrder, optional=True)
     try:
@@ -116,17 +127,28 @@ async def sync_everyone(request: Request, service: Serving, caller: CalledBy) ->
         raise no_such("such plan") from error
     if not order.dry_run:
         await service.ledgers.run(
-            lambda ledger: apply_plan(service.connect, ledger, plan.id, actor=caller.actor, origin="http")
+            lambda ledger: apply_plan(
+                service.connect,
+                ledger,
+                plan.id,
+                actor=caller.actor,
+                origin="http",
+                most=service.settings.http_sync_repairs,
+            )
         )
-    after, items = await service.read(lambda cursor: (fetch_plan(cursor, plan.id), fetch_items(cursor, plan.id)))
-    outcomes = ["pending" if item.outcome is None else item.outcome for item in items]
-    return PlanApplied(
-        plan_id=plan.id,
-        dry_run=order.dry_run,
-        source=after.source,
-        counts={outcome: outcomes.count(outcome) for outcome in ("pending", "synced", "changed", "refused")},
-        items=[_told(item) for item in items[:LARGEST_PAGE]],
-        truncated=len(items) > LARGEST_PAGE,
+    counts, items = await service.read(
+        lambda cursor: (count_outcomes(cursor, plan.id), fetch_items(cursor, plan.id, limit=LARGEST_PAGE))
+    )
+    return PlanApplied.model_validate(
+        {
+            "plan_id": plan.id,
+            "dry_run": order.dry_run,
+            "complete": not counts["pending"],
+            "source": plan.source,
+            "counts": counts,
+            "items": [_told(item) for item in items],
+            "truncated": len(items) < plan.items,
+        }
     )
 
 

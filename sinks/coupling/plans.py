@@ -3,7 +3,7 @@
 import secrets
 from collections.abc import Sequence
 from datetime import datetime
-from typing import Final, Literal, NamedTuple
+from typing import Final, Literal, NamedTuple, get_args
 
 from psycopg2.extensions import cursor as Cursor
 
@@ -43,6 +43,10 @@ SELECT user_id, specialization_id, kinds, progress_level, license_level, highest
  WHERE plan_id = %(plan)s AND (user_id, specialization_id) > (%(after_user)s, %(after_specialization)s)
    AND (outcome IS NULL OR NOT %(pending)s)
  ORDER BY user_id, specialization_id LIMIT %(limit)s
+"""
+
+_OUTCOMES: Final = """
+SELECT coalesce(outcome, 'pending'), count(*) FROM sync_plan_items WHERE plan_id = %s GROUP BY 1
 """
 
 _SETTLE: Final = """
@@ -131,6 +135,12 @@ def fetch_items(
     wanted = {"plan": plan_id, "limit": limit, "pending": pending}
     cursor.execute(_ITEMS, {**wanted, "after_user": after[0], "after_specialization": after[1]})
     return [Item(*row) for row in cursor.fetchall()]
+
+
+def count_outcomes(cursor: Cursor, plan_id: str) -> dict[str, int]:
+    """Count a plan's items by outcome, those not applied yet as `pending`."""
+    cursor.execute(_OUTCOMES, (plan_id,))
+    return {"pending": 0, **dict.fromkeys(get_args(Outcome), 0), **dict(cursor.fetchall())}
 
 
 def settle_items(cursor: Cursor, plan_id: str, items: Sequence[Item]) -> None:

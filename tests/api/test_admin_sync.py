@@ -58,6 +58,25 @@ def test_the_license_wins_where_it_is_said_to_and_a_slip_of_the_pen_is_refused(a
     assert all(actor.startswith("a admin (") for actor, _ in audited)
 
 
+def test_a_plan_larger_than_one_call_is_gone_on_with_until_it_is_complete(database_url: str) -> None:
+    with serving(database_url, http_sync_repairs=2) as api, api.client(role="admin") as client:
+        apart(api)
+        planned = client.post(f"{SYNC}/all", json={"reason": "examined"}).json()
+        order = {"dry_run": False, "plan_id": planned["plan_id"]}
+        answers = [client.post(f"{SYNC}/all", json=order).json() for _ in range(3)]
+        made = client.post(f"{SYNC}/all", json={"dry_run": False}).json()
+    assert (planned["complete"], planned["counts"]["pending"]) == (False, 3)
+    assert [(answer["complete"], answer["counts"]["pending"]) for answer in answers] == [
+        (False, 1),
+        (True, 0),
+        (True, 0),
+    ]
+    assert [answer["counts"]["synced"] for answer in answers] == [2, 3, 3]
+    assert [item["outcome"] for item in answers[0]["items"]] == ["synced", "synced", "pending"]
+    assert (made["complete"], made["items"]) == (True, []), "nothing was left to plan"
+    assert api.query("SELECT count(*) FROM reward_receipts WHERE event_key LIKE 'command_sync-%%'") == [(3,)]
+
+
 def apart(api: Served) -> None:
     """Licenses at level 3 whose progress is missing: two of user 5, one of user 6 whose progress is at 1."""
     api.rich(5, 6)
