@@ -226,6 +226,12 @@ _KINDS: Final = (
         explain="laurels doctor",
         quiet_after=timedelta(hours=1),
     ),
+    AlertKind(
+        id="OPS-11",
+        severity="critical",
+        sentence="The ledger is as it was sealed: no row changed, removed or inserted, no seal gone, no trigger off.",
+        explain="laurels ledger verify-chain",
+    ),
 )
 
 ALERT_KINDS: Final[Mapping[str, AlertKind]] = {kind.id: kind for kind in _KINDS}

@@ -39,8 +39,10 @@ class Checked(NamedTuple):
 
 _FETCH: Final = """
 SELECT number, table_name, first_id, last_id, row_count, rows_hash, marks, previous_hash, sealed_at, hash
-  FROM ledger_seals ORDER BY number
+  FROM ledger_seals WHERE number > %s ORDER BY number LIMIT %s
 """
+SEALS_AT_ONCE: Final = 20
+"""So many are checked in one transaction: a long one would keep Postgres from tidying up behind the workers."""
 
 _UNSEALED: Final = "SELECT count(*) FROM {table} WHERE {ordered_by} > %s"
 _SEALED_TO: Final = "SELECT table_name, max(last_id) FROM ledger_seals GROUP BY table_name"
@@ -66,30 +68,29 @@ _MARK: Final = struct.Struct(">q4s")
 
 
 def check_chain(connection: Connection, anchor: Anchor | None = None) -> Iterator[Broken | Checked]:
-    """Check all seals in their order, each row under them and the triggers; read only, as of one moment.
+    """Check all seals in their order, each row under them and the triggers; read only, some seals as of one moment.
 
     A row's place in its block is not what is checked, only its content: what a row says cannot change unseen.
     """
-    with connection, connection.cursor() as cursor, connection.cursor("seals") as seals:
-        cursor.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY")
-        cursor.execute(CANONICAL)
+    chain = _Chain()
+    anchored = None
+    with connection, connection.cursor() as cursor:
         yield from _check_guards(cursor)
-        seals.itersize = 20
-        seals.execute(_FETCH)
-        chain = _Chain()
-        anchored = None
-        for row in seals:
-            values: list[Any] = [bytes(value) if isinstance(value, memoryview) else value for value in row]
-            seal = Seal(*values)
-            yield from chain.add(cursor, seal)
-            if anchor is not None and seal.number == anchor.number:
-                anchored = seal.hash
-            yield chain.checked
-        if anchor is not None and anchored != anchor.hash:
-            found = "there is no such seal" if anchored is None else f"its hash is {anchored.hex()}"
-            yield Broken(
-                "anchor", "ledger_seals", anchor.number, anchor.number, f"noted as {anchor.hash.hex()}; {found}"
-            )
+    while True:
+        with connection, connection.cursor() as cursor:
+            cursor.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY")
+            cursor.execute(CANONICAL)
+            seals = _fetch_seals(cursor, chain.number)
+            for seal in seals:
+                yield from chain.add(cursor, seal)
+                if anchor is not None and seal.number == anchor.number:
+                    anchored = seal.hash
+                yield chain.checked
+        if not seals:
+            break
+    if anchor is not None and anchored != anchor.hash:
+        found = "there is no such seal" if anchored is None else f"its hash is {anchored.hex()}"
+        yield Broken("anchor", "ledger_seals", anchor.number, anchor.number, f"noted as {anchor.hash.hex()}; {found}")
 
 
 def count_unsealed(cursor: Cursor) -> dict[str, int]:
@@ -111,13 +112,23 @@ def fetch_head(cursor: Cursor) -> Anchor | None:
     return None if row is None else Anchor(row[0], bytes(row[1]))
 
 
+def _fetch_seals(cursor: Cursor, after: int) -> list[Seal]:
+    cursor.execute(_FETCH, (after, SEALS_AT_ONCE))
+    rows: list[list[Any]] = [
+        [bytes(value) if isinstance(value, memoryview) else value for value in row] for row in cursor.fetchall()
+    ]
+    return [Seal(*values) for values in rows]
+
+
 class _Chain:
     def __init__(self) -> None:
+        self.number = FIRST_ID
         self.checked = Checked(0, 0, None)
         self._previous = NO_SEAL
         self._next_ids: dict[str, int] = {}
 
     def add(self, cursor: Cursor, seal: Seal) -> Iterator[Broken]:
+        self.number = seal.number
         number = 1 if self.checked.head is None else self.checked.head.number + 1
         if seal.number != number:
             yield _seal(seal, f"seals {number} to {seal.number - 1} are gone")

@@ -33,7 +33,7 @@ from streams.logs import Logs
 from streams.monitor import Monitor
 from streams.relay import Relay
 from streams.schedule import Schedule, Task
-from streams.sealing import sealing_task
+from streams.sealing import chain_task, sealing_task
 from streams.sync import sync_task
 from streams.telemetry import Telemetry
 from streams.term import ENDS_WELL, Term, Workplace
@@ -135,7 +135,10 @@ class Worker:
 
     def _tasks(self) -> list[Task]:
         settings = self._settings
-        tasks = [sealing_task(self._connector("seal"), every_seconds=settings.seal_interval_seconds)]
+        tasks = [
+            sealing_task(self._connector("seal"), every_seconds=settings.seal_interval_seconds),
+            chain_task(self._connector("chain"), every_seconds=settings.verify_chain_interval_hours * 3600),
+        ]
         if settings.sync_scheduled:
             every_seconds = settings.sync_interval_hours * 3600
             tasks.append(sync_task(self._connector("sync"), self._open_ledger, every_seconds=every_seconds))

@@ -8,12 +8,13 @@ import psycopg2
 import pytest
 
 from schemas.events import SESSION_ATTENDANCE
+from sinks import chain_check
 from sinks.chain import CANONICAL, LEDGER, Progress, Seal, fetch_block, hash_of, seal_ledger
 from sinks.chain_check import Broken, check_chain
 from sinks.database import connector
 from sinks.roles import READONLY, WORKER
 from streams.schedule import run_if_due
-from streams.sealing import sealing_task
+from streams.sealing import chain_task, sealing_task
 from tests.history.conftest import Laurels, Past
 from tests.oracle.academy_log import presence
 
@@ -208,3 +209,54 @@ def test_workers_seal_on_a_schedule_and_tell_the_head(past: Past) -> None:
     ((outcome,),) = past.query("SELECT outcome FROM scheduled_runs WHERE task = 'seal'")
     ((number, digest),) = past.query("SELECT number, hash FROM ledger_seals ORDER BY number DESC LIMIT 1")
     assert (outcome["seals"], outcome["head"]) == (len(LEDGER), f"{number}:{bytes(digest).hex()}")
+
+
+def test_many_seals_are_checked_some_at_a_time(past: Past, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(chain_check, "SEALS_AT_ONCE", 2)
+    seal(past)
+    past.tell(SESSION_ATTENDANCE, presence(1, 21), presence(2, 21))
+    seal(past)
+    with closing(psycopg2.connect(past.url)) as connection:
+        *_, checked = check_chain(connection)
+    ((seals,),) = past.query("SELECT count(*) FROM ledger_seals")
+    assert checked.seals == seals > len(LEDGER)
+    past.tamper_unseen("DELETE FROM ledger_seals WHERE number = 4", "UPDATE skill_rewards SET points_awarded = 99")
+    assert {kind for kind, *_ in broken(past)} == {"seal", "changed"}
+
+
+def check_on_schedule(past: Past) -> list[tuple[object, ...]]:
+    """Check as a worker does, a day later; what fires then."""
+    connect = connector(past.url, name="test")
+    past.query("UPDATE scheduled_runs SET started_at = started_at - interval '1 day'")
+    assert run_if_due(connect, chain_task(connect, every_seconds=3600), owner="a")
+    assert not run_if_due(connect, chain_task(connect, every_seconds=3600), owner="b")
+    return past.query(
+        "SELECT subject, annotations ->> 'found' FROM reward_alerts WHERE kind = 'OPS-11' AND status = 'firing'"
+        " ORDER BY subject"
+    )
+
+
+def test_workers_check_the_seals_on_a_schedule_and_tell_what_differs(past: Past) -> None:
+    seal(past)
+    assert check_on_schedule(past) == []
+    past.tamper_unseen("UPDATE xp_transactions SET amount = amount + 1 WHERE semester_id = 10 AND user_id = 1")
+    past.query("ALTER TABLE skill_rewards DISABLE TRIGGER append_only_skill_rewards")
+    ((row_id,),) = past.query("SELECT id FROM xp_transactions WHERE semester_id = 10 AND user_id = 1")
+    off, (subject, found) = check_on_schedule(past)
+    assert off == ("skill_rewards", "append_only_skill_rewards is gone or switched off")
+    assert (subject, str(found).split(" after ")[0]) == ("xp_transactions under seal 1", f"row {row_id} changed")
+    ((outcome,),) = past.query("SELECT outcome FROM scheduled_runs WHERE task = 'verify-chain'")
+    assert (outcome["seals"], outcome["broken"]) == (len(LEDGER), 2)
+    past.tamper_unseen("UPDATE xp_transactions SET amount = amount - 1 WHERE semester_id = 10 AND user_id = 1")
+    past.query("ALTER TABLE skill_rewards ENABLE ALWAYS TRIGGER append_only_skill_rewards")
+    assert check_on_schedule(past) == []
+
+
+def test_an_alert_of_much_tampering_names_some_of_it_and_counts_the_rest(past: Past) -> None:
+    for session in range(30, 50):
+        past.tell(SESSION_ATTENDANCE, presence(1, session))
+    seal(past)
+    past.tamper_unseen("UPDATE xp_transactions SET amount = amount + 1")
+    ((_, found),) = check_on_schedule(past)
+    ((rows,),) = past.query("SELECT count(*) FROM xp_transactions")
+    assert (found.count(" changed after "), found.split("; ")[-1]) == (5, f"and {rows - 5} more")

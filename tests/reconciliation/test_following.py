@@ -41,10 +41,12 @@ def test_what_plain_sql_breaks_is_told_and_resolves_once_it_is_mended(followed: 
     assert fired.alert.annotations["explain"] == "laurels explain user 5"
 
 
-def test_a_follower_looks_at_publishers_too(followed: Followed) -> None:
+def test_a_follower_looks_at_publishers_too_and_a_worker_at_the_seals(followed: Followed) -> None:
+    followed.recording()
     followed.following()
-    looked = "SELECT outcome FROM scheduled_runs WHERE task = 'partitioning' AND finished_at IS NOT NULL"
-    followed.wait_until(lambda: followed.query(looked) == [({"wrong": []},)])
+    outcomes = "SELECT task, outcome FROM scheduled_runs WHERE finished_at IS NOT NULL"
+    done = {"partitioning": {"wrong": []}, "verify-chain": {"seals": 0, "rows": 0, "broken": 0}}
+    followed.wait_until(lambda: done.items() <= dict(followed.query(outcomes)).items())
 
 
 @pytest.mark.parametrize(("step", "raised"), [("check_before_commit", 1), ("check_after_commit", 2)])
