@@ -101,12 +101,10 @@ class Accounts:
         changes.add("xp", [kind, specialization, amount])
 
     def post_credit(
-        self, user_id: int, fact: Fact, operation: str, kind: str, amount: int, revision: int | None, changes: Changes
+        self, user_id: int, fact: Fact, operation: str, kind: str, amount: int, mark: str, changes: Changes
     ) -> None:
-        """Post credits to a user, who need not be the one that the fact is about."""
-        key = f"{fact.kind}_{fact.source}_{operation}_{user_id}"
-        if revision is not None:
-            kind, key = f"{kind}_R{revision}", f"{key}_r{revision}"
+        """Post credits to a user, who need not be the one that the fact is about. `mark` ends type and key."""
+        kind, key = f"{kind}{mark}", f"{fact.kind}_{fact.source}_{operation}_{user_id}{mark.lower()}"
         self.users[user_id].credits += amount
         semester = fact.source if fact.kind == "tournament" else None
         self.book.write("credit_transactions", (user_id, key, kind, amount, semester, changes.at_us, changes.seq))

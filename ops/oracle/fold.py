@@ -149,24 +149,7 @@ class Oracle(Accounts):
         if source is None:
             source = sources[fact.source] = Source(fact, seq, ruleset)
         rules = self.rules[source.ruleset or ruleset]
-        old, new = source.given, self.worth_of(fact, rules)
-        revision = None if first else fact.revision
-        specialization = _specialization(fact)
-        self.touch(user, specialization, changes)
-        self._book_credits(fact, new.credits - old.credits, revision, changes)
-        self._book_skills(fact, old, new, revision, changes)
-        self._book_xp(fact, old, new, revision, changes)
-        if old.badges != new.badges:
-            self._move_badges(user, fact, old.badges, new.badges, changes)
-        for counted, sign in ((old.counted, -1), (new.counted, 1)):
-            if counted is not None:
-                self.touch(user, counted[0], changes)
-                _count(user.standings[counted[0]], counted, sign)
-        if new.counted:
-            changes.grant["counted"] = list(new.counted)
-        if fact.kind == "session":
-            self._pay_bonus(user, fact, rules, revision, changes)
-        self.settle_levels(fact.user_id, user, changes)
+        new = self._give(user, fact, source.given, rules, "" if first else f"_R{fact.revision}", changes)
         if not first:
             source.revision, source.payload, source.adopted = fact.revision, fact.payload, False
             source.occurred_us = fact.occurred_us
@@ -180,6 +163,47 @@ class Oracle(Accounts):
             key, fact.user_id, None if first else base, fact.revision, source.ruleset, fact.occurred_us, changes.grant
         )
         return Outcome("recorded", receipt=receipt)
+
+    def adjust(self, base_key: str, user_id: int, run: str, ruleset: str, seq: int) -> Receipt | None:
+        """Bring a source to another ruleset, as `run` did: what its last payload is worth by it, less what it has given.
+
+        None where nobody can tell: the payload is not known, or the source counts as given.
+        """
+        user = self.users.get(user_id)
+        if user is None or ruleset not in self.rules:
+            return None
+        source_id = int(base_key.split("_")[1])
+        is_result = base_key.startswith("tournament_")
+        source = (user.tournaments if is_result else user.sessions).get(source_id)
+        if source is None or source.payload is None or source.adopted:
+            return None
+        kind: Literal["tournament", "session"] = "tournament" if is_result else "session"
+        fact = Fact(kind, user_id, source_id, source.revision, source.payload, source.occurred_us)
+        changes = Changes(fact.occurred_us, seq)
+        source.given = self._give(user, fact, source.given, self.rules[ruleset], f"_A{run.upper()}", changes)
+        source.seq, source.ruleset = seq, ruleset
+        key = f"{base_key}_a{run}"
+        return Receipt(key, user_id, base_key, source.revision, ruleset, fact.occurred_us, changes.grant)
+
+    def _give(self, user: User, fact: Fact, old: Given, rules: Rules, mark: str, changes: Changes) -> Given:
+        """Make what a source has given into what the fact is worth. `mark` ends the types and keys of the entries."""
+        new = self.worth_of(fact, rules)
+        self.touch(user, _specialization(fact), changes)
+        self._book_credits(fact, new.credits - old.credits, mark, changes)
+        self._book_skills(fact, old, new, mark, changes)
+        self._book_xp(fact, old, new, mark, changes)
+        if old.badges != new.badges:
+            self._move_badges(user, fact, old.badges, new.badges, changes)
+        for counted, sign in ((old.counted, -1), (new.counted, 1)):
+            if counted is not None:
+                self.touch(user, counted[0], changes)
+                _count(user.standings[counted[0]], counted, sign)
+        if new.counted:
+            changes.grant["counted"] = list(new.counted)
+        if fact.kind == "session":
+            self._pay_bonus(user, fact, rules, mark, changes)
+        self.settle_levels(fact.user_id, user, changes)
+        return new
 
     def worth_of(self, fact: Fact, rules: Rules) -> Given:
         """All that the fact's payload gives, bonuses apart."""
@@ -204,39 +228,37 @@ class Oracle(Accounts):
         )
         return self._shared.setdefault(given, given)
 
-    def _book_xp(self, fact: Fact, old: Given, new: Given, revision: int | None, changes: Changes) -> None:
+    def _book_xp(self, fact: Fact, old: Given, new: Given, mark: str, changes: Changes) -> None:
         kind = "TOURNAMENT_REWARD" if fact.kind == "tournament" else "SESSION_ATTENDANCE"
         key = f"{fact.kind}_{fact.source}_xp_{fact.user_id}"
-        if revision is not None:
-            withdrawn = fact.payload[0] == "withdrawn"
-            if old.xp and (withdrawn or old.specialization != new.specialization):
-                reversal, mark = ("", "") if withdrawn else ("_REVERSAL", "_reversal")
-                self.post_xp(
-                    fact,
-                    old.specialization,
-                    -old.xp,
-                    f"{kind}{reversal}_R{revision}",
-                    f"{key}_r{revision}{mark}",
-                    changes,
-                )
-                old = GAVE_NOTHING
-            kind, key = f"{kind}_R{revision}", f"{key}_r{revision}"
+        withdrawn = fact.payload[0] == "withdrawn"
+        if old.xp and (withdrawn or old.specialization != new.specialization):
+            reversal = "" if withdrawn else "_REVERSAL"
+            self.post_xp(
+                fact,
+                old.specialization,
+                -old.xp,
+                f"{kind}{reversal}{mark}",
+                f"{key}{mark.lower()}{reversal.lower()}",
+                changes,
+            )
+            old = GAVE_NOTHING
         if new.xp != old.xp:
-            self.post_xp(fact, new.specialization, new.xp - old.xp, kind, key, changes)
+            self.post_xp(fact, new.specialization, new.xp - old.xp, f"{kind}{mark}", f"{key}{mark.lower()}", changes)
 
-    def _book_credits(self, fact: Fact, amount: int, revision: int | None, changes: Changes) -> None:
+    def _book_credits(self, fact: Fact, amount: int, mark: str, changes: Changes) -> None:
         if not amount:
             return
         kind, operation = (
             ("TOURNAMENT_REWARD", "reward") if fact.kind == "tournament" else ("SESSION_ATTENDANCE", "attendance")
         )
-        self.post_credit(fact.user_id, fact, operation, kind, amount, revision, changes)
+        self.post_credit(fact.user_id, fact, operation, kind, amount, mark, changes)
 
-    def _book_skills(self, fact: Fact, old: Given, new: Given, revision: int | None, changes: Changes) -> None:
+    def _book_skills(self, fact: Fact, old: Given, new: Given, mark: str, changes: Changes) -> None:
         if old.skills == new.skills:
             return
         before, after = dict(old.skills), dict(new.skills)
-        source_type = fact.kind.upper() if revision is None else f"{fact.kind.upper()}_R{revision}"
+        source_type = f"{fact.kind.upper()}{mark}"
         for skill in before | after:
             points = after.get(skill, 0) - before.get(skill, 0)
             if points:
@@ -261,14 +283,14 @@ class Oracle(Accounts):
                 user.badges[fact.source, badge] = (earned, False)
                 changes.grant["badge"] = badge
 
-    def _pay_bonus(self, user: User, fact: Fact, rules: Rules, revision: int | None, changes: Changes) -> None:
+    def _pay_bonus(self, user: User, fact: Fact, rules: Rules, mark: str, changes: Changes) -> None:
         standing = user.standings[_specialization(fact)]
         reached = standing.sessions // rules.bonus_every
         if reached > standing.milestones:
             amount = (reached - standing.milestones) * rules.bonus_credits
             standing.milestones = reached
             if amount:
-                self.post_credit(fact.user_id, fact, "attendance_bonus", "ATTENDANCE_BONUS", amount, revision, changes)
+                self.post_credit(fact.user_id, fact, "attendance_bonus", "ATTENDANCE_BONUS", amount, mark, changes)
 
     # Orders.
 
@@ -321,8 +343,8 @@ class Oracle(Accounts):
         if sender.credits >= amount:
             source.result = "COMPLETED"
             leg = fact._replace(source=f"{fact.user_id}-{fact.source}")
-            self.post_credit(fact.user_id, leg, "debit", "TRANSFER_OUT", -amount, None, changes)
-            self.post_credit(receiver, leg, "credit", "TRANSFER_IN", amount, None, changes)
+            self.post_credit(fact.user_id, leg, "debit", "TRANSFER_OUT", -amount, "", changes)
+            self.post_credit(receiver, leg, "credit", "TRANSFER_IN", amount, "", changes)
         else:
             source.result = "REJECTED"
         return Outcome("recorded", receipt=Receipt(key, fact.user_id, None, 1, None, fact.occurred_us, changes.grant))

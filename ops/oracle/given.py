@@ -6,9 +6,9 @@ from typing import Any, NamedTuple
 from ops.oracle.fold import Oracle
 from ops.oracle.state import GAVE_NOTHING, Given, Source, Standing, User
 
-SOURCE_KEY = re.compile(r"(tournament|session)_([0-9]+)_(?:result|presence)_[0-9]+(?:_r[0-9]+)?")
+SOURCE_KEY = re.compile(r"(tournament|session)_([0-9]+)_(?:result|presence)_[0-9]+(?:_r[0-9]+|_a[0-9a-f]{8})?")
 ORDER_KEY = re.compile(r"(command|transfer)_(.+)_(?:level|transfer)_[0-9]+", re.DOTALL)
-REVISED = re.compile(r"(?:_REVERSAL)?_R([0-9]+)$")
+REVISED = re.compile(r"(_REVERSAL)?(_R[0-9]+|_A[0-9A-F]{8})$")
 
 CREDIT_OPERATIONS = {
     "TOURNAMENT_REWARD": "reward",
@@ -119,7 +119,7 @@ def _move(oracle: Oracle, receipt: GivenReceipt, kind: str, source_id: int | str
         oracle.user(owner).credits += amount
         key = _entry_key(kind, source_id, CREDIT_OPERATIONS[REVISED.sub("", entry_type)], owner, entry_type)
         oracle.book.write("credit_transactions", (owner, key, entry_type, amount, semester, at, seq))
-    source_type = kind.upper() if receipt.event_key == receipt.base_key else f"{kind.upper()}_R{receipt.revision}"
+    source_type = f"{kind.upper()}{receipt.event_key.removeprefix(receipt.base_key).upper()}"
     for skill, points in grant.get("skills", ()):
         oracle.book.write("skill_rewards", (user_id, source_type, source_id, skill, points, at, seq))
     for specialization, before, after in grant.get("levels", ()):
@@ -132,7 +132,8 @@ def _entry_key(kind: str, source_id: int | str, operation: str, user_id: int, en
     revised = REVISED.search(entry_type)
     if revised is None:
         return key
-    return f"{key}_r{revised[1]}_reversal" if "_REVERSAL_R" in entry_type else f"{key}_r{revised[1]}"
+    reversal, mark = revised.groups(default="")
+    return f"{key}{mark.lower()}{reversal.lower()}"
 
 
 def _move_levels(oracle: Oracle, receipt: GivenReceipt, touched: set[str]) -> None:

@@ -16,6 +16,7 @@ from ops.oracle.state import Receipt
 from ops.verification.log import Partition, Stretch
 from ops.verification.report import Difference, EventAt, Report
 from ops.verification.snapshot import LetterRow, Range, ReceiptRow, Snapshot
+from schemas.keys import adjusting_run
 
 FINAL: Final = frozenset({"conflict", "empty_command", "invalid_level", "negative_total"})
 UNFORESEEN: Final = "refused_by_database"
@@ -78,7 +79,7 @@ class Folding:
             self._reached = receipt.seq
             self._report.count("reward_receipts")
             if not self._names_a_record(receipt):
-                self._take_as_given(receipt)
+                self._apply_without_record(receipt)
             else:
                 record = self._record_of(receipt)
                 if record is None:
@@ -174,9 +175,7 @@ class Folding:
             if source is not None and not source.adopted:
                 self._report.unverifiable += 1
                 return
-        if self._oracle.unsettled:
-            levels = receipt.grant.get("levels", ()) if receipt else ()
-            self._oracle.settled_at = {specialization: level for specialization, _, level in levels}
+        self._expect_levels(receipt)
         outcome = self._oracle.apply_fact(fact, judgement, seq, receipt.ruleset if receipt else None)
         self._compare(record, outcome, receipt, letter, fact.user_id)
 
@@ -184,6 +183,25 @@ class Folding:
         """The number of the receipt that stands for a fact that came by HTTP, or on another partition."""
         key = event_key(fact)
         return self._snapshot.receipt_number(key if judgement == "first" else f"{key}_r{fact.revision}")
+
+    def _apply_without_record(self, receipt: ReceiptRow) -> None:
+        """Follow a run that adjusted what a known payload gave; take as given whatever else no record says."""
+        run = adjusting_run(receipt.event_key, receipt.corrects)
+        if run is None or receipt.corrects is None or receipt.ruleset is None:
+            self._take_as_given(receipt)
+            return
+        self._expect_levels(receipt)
+        expected = self._oracle.adjust(receipt.corrects, receipt.user_id, run, receipt.ruleset, receipt.seq)
+        if expected is None:
+            self._take_as_given(receipt)
+        else:
+            self._compare_receipt(expected, receipt, None)
+
+    def _expect_levels(self, receipt: ReceiptRow | None) -> None:
+        """Tell the oracle where the event at hand left the levels, as long as it cannot know them all."""
+        if self._oracle.unsettled:
+            levels = receipt.grant.get("levels", ()) if receipt else ()
+            self._oracle.settled_at = {specialization: level for specialization, _, level in levels}
 
     def _take_as_given(self, receipt: ReceiptRow) -> None:
         self._report.unverifiable += 1
@@ -226,7 +244,7 @@ class Folding:
         else:
             self._compare_receipt(expected, receipt, record)
 
-    def _compare_receipt(self, expected: Receipt, receipt: ReceiptRow, record: Record) -> None:
+    def _compare_receipt(self, expected: Receipt, receipt: ReceiptRow, record: Record | None) -> None:
         same = (
             expected.event_key == receipt.event_key
             and expected.user_id == receipt.user_id
@@ -254,7 +272,7 @@ class Folding:
                     receipt.event_key,
                     {name: wanted[name] for name in fields},
                     {name: got[name] for name in fields},
-                    _at(record),
+                    None if record is None else _at(record),
                     receipt.user_id,
                 )
             )
