@@ -1,6 +1,6 @@
 """From records to what a ledger takes, without Kafka and without Faust."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from contextlib import closing
 
 from psycopg2.extensions import connection as Connection
@@ -20,7 +20,7 @@ def claim(connect: Connect, identity: Identity, logs: Mapping[Partition, LogStat
         return positions.claim(cursor, identity.group, identity.owner, 1, logs)
 
 
-def fetch_specializations(connect: Connect) -> Collection[str]:
+def fetch_specializations(connect: Connect) -> frozenset[str]:
     """The specializations that events may name."""
     connection: Connection
     with closing(connect()) as connection, connection, connection.cursor() as cursor:
@@ -30,7 +30,7 @@ def fetch_specializations(connect: Connect) -> Collection[str]:
 class Gatherer:
     """Gathers records of the `held` partitions. Not to be shared between threads."""
 
-    def __init__(self, held: Mapping[Partition, Position], specializations: Collection[str]) -> None:
+    def __init__(self, held: Mapping[Partition, Position], specializations: frozenset[str]) -> None:
         self._held = held
         self._specializations = specializations
         self._claimed = {where: position.next_offset for where, position in held.items()}

@@ -34,7 +34,7 @@ class Gathered(NamedTuple):
 
     records: Sequence[Record]
     claims: Sequence[Claim]
-    specializations: Collection[str]
+    specializations: frozenset[str]
 
 
 class Intake:

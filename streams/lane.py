@@ -4,7 +4,7 @@ import asyncio
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from queue import SimpleQueue
@@ -41,7 +41,7 @@ class Outcomes(Protocol):
     `specializations` are those that events may name.
     """
 
-    specializations: Collection[str]
+    specializations: frozenset[str]
 
     def recorded(
         self, gathered: Gathered, claims: Sequence[tuple[Tenure, Claim]], recorded: Recorded, seconds: float

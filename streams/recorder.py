@@ -8,7 +8,7 @@ that its records are committed in their order. What cannot be recorded ends all 
 """
 
 import asyncio
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Final
 
 from faust.types import TP
@@ -47,7 +47,7 @@ class Recorder:
         telemetry: Telemetry,
         *,
         topic_prefix: str = "",
-        specializations: Collection[str] = (),
+        specializations: frozenset[str] = frozenset(),
     ) -> None:
         self._take_over = take_over
         self._bounds = bounds

@@ -113,7 +113,7 @@ def gathered(*values: bytes, claims: Sequence[Claim] = ()) -> Gathered:
         Record(SESSION_ATTENDANCE, 0, offset, "cluster/topic", b"1", value, (), now)
         for offset, value in enumerate(values)
     ]
-    return Gathered(records, claims, {"PLAYER"})
+    return Gathered(records, claims, frozenset({"PLAYER"}))
 
 
 def test_what_the_ledger_refuses_is_refused_in_the_worker_with_all_that_it_says(
