@@ -10,9 +10,10 @@ import signal
 import socket
 import threading
 import time
-from collections.abc import Callable, Iterable, Mapping
-from contextlib import closing
+from collections.abc import Iterable, Mapping
+from contextlib import closing, suppress
 from dataclasses import asdict
+from functools import partial
 from typing import Any, Final, cast
 
 import msgspec
@@ -27,29 +28,31 @@ from schemas.errors import MustStop
 from schemas.events import REWARD_ALERTS, REWARD_ENTRIES
 from schemas.messages import Alert, RewardEntry
 from schemas.settings import Settings
-from sinks.database import Verdict, classify, connector
+from sinks.database import connector
 from sinks.failpoints import failpoint
 from sinks.invariants.sweeping import SCHEDULED, ask_for_sweep
 from sinks.positions import Partition
 from streams.agents.reward_alerts import reward_alerts
 from streams.agents.reward_entries import reward_entries
 from streams.app import App, bind, make_app
-from streams.backoff import Backoff
 from streams.consumer import Consumer, LinkedMessage
 from streams.logs import Logs
 from streams.monitor import Monitor
 from streams.partitioning import Partitioning
 from streams.reconciliation import PositionsSeen, check_users, grace_of, sweep, touched_users
 from streams.schedule import Schedule, Task
+from streams.session import Session
 from streams.telemetry import Telemetry
 from streams.tenures import Tenure
+from streams.touched import MOST, Next, Touched
 from streams.webhook import Webhook
 
-GATHER_SECONDS: Final = 0.15
-"""How long changes gather before they are checked: a busy user is checked once and not for each event."""
+PAUSE_SECONDS: Final = 0.02
+"""How long messages gather before they are decoded."""
 STOP_SECONDS: Final = 5.0
 TIMEOUT_SECONDS: Final = 10.0
-LOOK_SECONDS: Final = 1.0
+LOOK_SECONDS: Final = 0.25
+ASK_SECONDS: Final = 1.0
 
 log = structlog.get_logger()
 
@@ -68,6 +71,8 @@ class Reconciler:
         self._decode = msgspec.json.Decoder(RewardEntry).decode
         self._decode_alert = msgspec.json.Decoder(Alert).decode
         self._positions = PositionsSeen()
+        self._touched = Touched()
+        self._touches = asyncio.Event()
         self.consumer: Consumer | None = None
 
     def schedule(self) -> Schedule:
@@ -76,14 +81,14 @@ class Reconciler:
         publishers = Partitioning(settings.librdkafka(), prefix=settings.topic_prefix)
         tasks = [Task(SCHEDULED, settings.sweep_interval_seconds, self._sweep), publishers.task(self._connect)]
         owner = f"{socket.gethostname()}-{os.getpid()}"
-        return Schedule(self._connect, tasks, owner=owner, ask_seconds=LOOK_SECONDS)
+        return Schedule(self._connect, tasks, owner=owner, ask_seconds=ASK_SECONDS)
 
     def _sweep(self) -> dict[str, Any]:
         swept = sweep(self._connect, self._grace)
         return {**asdict(swept), "violations": len(swept.violations)}
 
     def look_at_tournaments(self) -> None:
-        """See once a second what no entry speaks of: new rosters, and positions that went back."""
+        """See all the time what no entry speaks of: new rosters, and positions that went back."""
         while True:
             try:
                 with closing(self._connect()) as connection, connection.cursor() as cursor:
@@ -122,7 +127,8 @@ class Reconciler:
                 offset = state.end_offset
             tenures[tp] = _tenure(*self._ours(tp), offset, state.end_offset, generation)
         if unknown:
-            self._in_transaction(ask_for_sweep)
+            with closing(Session(self._connect)) as session:
+                session.transact(ask_for_sweep)
         return tenures
 
     def _ours(self, tp: TP) -> Partition:
@@ -135,8 +141,8 @@ class Reconciler:
         """Nothing is held that others must wait for: what is not acknowledged is checked again."""
 
     def has_room(self, _tp: TP) -> bool:
-        """Always: what waits is checked at once, however much it is."""
-        return True
+        """Whether not too many wait to be checked."""
+        return len(self._touched) < MOST
 
     def saw(self, tp: TP, generation: int, empty: tuple[int, int] | None, end_offset: int) -> None:
         """What holds no record touches nobody."""
@@ -144,18 +150,32 @@ class Reconciler:
     # The agents
 
     async def pause(self) -> None:
-        """Let changes gather."""
-        await asyncio.sleep(GATHER_SECONDS)
+        """Let messages gather."""
+        await asyncio.sleep(PAUSE_SECONDS)
 
-    async def check(self, messages: list[LinkedMessage]) -> None:
-        """Check everyone touched, as often as it takes, and acknowledge the messages."""
-        users, everybody = touched_users(self._entries(messages))
-        if users or everybody:
-            await asyncio.to_thread(
-                self._in_transaction, lambda cursor: self._check(cursor, users, everybody=everybody)
-            )
-            failpoint("check_after_commit")
-        self._acknowledge(messages)
+    def touch(self, messages: list[LinkedMessage]) -> None:
+        """Have everyone touched checked, as often as it takes; then the messages are acknowledged."""
+        self._touched.add(touched_users(self._entries(messages)), {one.tp: one.offset + 1 for one in messages})
+        self._touches.set()
+
+    async def check_forever(self) -> None:
+        """Check whoever is touched, one after the other over one connection."""
+        session = Session(self._connect)
+        while True:
+            todo = self._touched.take()
+            if not isinstance(todo, Next):
+                self._touches.clear()
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(todo):
+                        await self._touches.wait()
+                continue
+            began = time.monotonic()
+            if todo.users or todo.everybody:
+                await asyncio.to_thread(session.transact, partial(self._check, todo=todo))
+                failpoint("check_after_commit")
+            self._touched.took(todo, time.monotonic() - began)
+            for tp, end in todo.ends.items():
+                self._acknowledge(tp, end)
 
     def _entries(self, messages: Iterable[LinkedMessage]) -> Iterable[RewardEntry]:
         for message in messages:
@@ -164,27 +184,13 @@ class Reconciler:
             except msgspec.MsgspecError as error:
                 log.warning("not an entry", topic=message.topic, offset=message.offset, error=str(error))
 
-    def _check(self, cursor: Cursor, users: set[int], *, everybody: bool) -> None:
-        check_users(cursor, users, self._grace)
-        if everybody:
+    def _check(self, cursor: Cursor, todo: Next) -> None:
+        check_users(cursor, todo.users, self._grace)
+        if todo.everybody:
             # Committed before the messages are acknowledged, so that it outlives this process. After the alerts, as a
             # sweep locks them.
             ask_for_sweep(cursor)
         failpoint("check_before_commit")
-
-    def _in_transaction(self, work: Callable[[Cursor], None]) -> None:
-        backoff = Backoff(most=5.0)
-        while True:
-            try:
-                with closing(self._connect()) as connection, connection, connection.cursor() as cursor:
-                    work(cursor)
-            except psycopg2.Error as error:
-                if classify(error) is not Verdict.RETRY:
-                    raise
-                log.warning("reconciliation waits for Postgres", sqlstate=error.pgcode)
-                time.sleep(backoff.next_seconds())
-            else:
-                return
 
     async def tell(self, messages: list[LinkedMessage]) -> None:
         """Tell the webhook of the alerts, and acknowledge them once it took them."""
@@ -199,12 +205,12 @@ class Reconciler:
                 log.warning("not an alert", topic=message.topic, offset=message.offset, error=str(error))
         if alerts:
             await self._webhook.tell(alerts)
-        self._acknowledge(messages)
-
-    def _acknowledge(self, messages: Iterable[LinkedMessage]) -> None:
-        assert self.consumer is not None
         for message in messages:
-            self.consumer.acknowledge(message.tp, message.offset + 1)
+            self._acknowledge(message.tp, message.offset + 1)
+
+    def _acknowledge(self, tp: TP, next_offset: int) -> None:
+        assert self.consumer is not None
+        self.consumer.acknowledge(tp, next_offset)
 
     def build_app(self) -> App:
         """The Faust app with its agents; the one for alerts only where there is a webhook."""
@@ -234,14 +240,16 @@ async def reconcile_forever(settings: Settings) -> None:
     starting = asyncio.create_task(app.start(), name="faust")
     crashing = asyncio.create_task(app._crashed.wait(), name="crash")  # noqa: SLF001
     stopping = asyncio.create_task(stop.wait(), name="stop")
+    checking = asyncio.create_task(reconciler.check_forever(), name="check")
     beating = asyncio.create_task(_beat(telemetry), name="beat")
     try:
-        await asyncio.wait({crashing, stopping}, return_when=asyncio.FIRST_COMPLETED)
-        if app.crash_reason is not None:
-            message = f"{type(app.crash_reason).__name__}: {app.crash_reason}"
-            raise MustStop(message) from app.crash_reason
+        await asyncio.wait({crashing, stopping, checking}, return_when=asyncio.FIRST_COMPLETED)
+        reason = checking.exception() if checking.done() else app.crash_reason
+        if reason is not None:
+            message = f"{type(reason).__name__}: {reason}"
+            raise MustStop(message) from reason
     finally:
-        for task in (starting, crashing, stopping, beating):
+        for task in (starting, crashing, stopping, checking, beating):
             task.cancel()
         try:
             async with asyncio.timeout(STOP_SECONDS):

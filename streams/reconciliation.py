@@ -8,7 +8,6 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
 from datetime import timedelta
-from functools import lru_cache
 from typing import Final
 
 from psycopg2.extensions import cursor as Cursor
@@ -16,7 +15,6 @@ from psycopg2.extensions import cursor as Cursor
 from schemas.alerts import AlertSeen
 from schemas.messages import RecordedEntry, RewardEntry
 from schemas.rewards import License, RatedResult, Rating, RatingPoint, UserState
-from schemas.ruleset import RatingRule, from_canonical_json
 from schemas.settings import Settings
 from sinks.alerts import raise_alerts, resolve_absent, resolve_alerts
 from sinks.database import Connect
@@ -42,6 +40,7 @@ from sinks.invariants.sweeping import (
 )
 from sinks.invariants.tournaments import Grace, check_touched_tournaments, check_tournaments, mark_distributed
 from streams.rules.ratings import rate
+from streams.touched import Touch
 
 CHUNK_USERS: Final = 5_000
 USERS_AT_ONCE: Final = 2_000
@@ -72,31 +71,27 @@ def grace_of(settings: Settings) -> Grace:
     return Grace(timedelta(hours=settings.roster_warning_hours), timedelta(hours=settings.roster_critical_hours))
 
 
-def recompute(license_: License, results: Mapping[RatingPoint, RatedResult], ruleset: str) -> Mapping[str, Rating]:
+def recompute(license_: License, results: Mapping[RatingPoint, RatedResult]) -> Mapping[str, Rating]:
     """The ratings that the rules make of a license's results."""
     state = UserState(0, {})
     state.licenses["rated"] = license_
     state.results["rated"] = dict(results)
-    return rate(state, {"rated": {}}, _rating_rule(ruleset))["rated"].skills
+    return rate(state, {"rated": {}})["rated"].skills
 
 
-@lru_cache(maxsize=16)
-def _rating_rule(ruleset: str) -> RatingRule:
-    return from_canonical_json(ruleset).content.rating
-
-
-def touched_users(entries: Iterable[RewardEntry]) -> tuple[set[int], bool]:
+def touched_users(entries: Iterable[RewardEntry]) -> Touch:
     """The users that messages on `reward-entries` speak of, and whether more are touched than are named."""
-    users: set[int] = set()
+    recorded: set[int] = set()
+    changed: set[int] = set()
     everybody = False
     for entry in entries:
         if isinstance(entry, RecordedEntry):
-            users.add(entry.user_id)
-            users.update(int(credit[2]) for credit in entry.grant.get("credits", ()) if len(credit) > 2)  # noqa: PLR2004
+            recorded.add(entry.user_id)
+            recorded.update(int(credit[2]) for credit in entry.grant.get("credits", ()) if len(credit) > 2)  # noqa: PLR2004
         else:
-            users.update(entry.user_ids)
+            changed.update(entry.user_ids)
             everybody |= entry.truncated
-    return users, everybody
+    return Touch(recorded, changed, everybody)
 
 
 def check_users(cursor: Cursor, users: Collection[int], grace: Grace) -> list[Violation]:

@@ -11,15 +11,15 @@ from streams.consumer import LinkedMessage
 class Checks(Protocol):
     """What checks the users that messages touch, and acknowledges them."""
 
-    async def check(self, messages: list[LinkedMessage]) -> None:
-        """Check everyone whom `messages` touch."""
+    def touch(self, messages: list[LinkedMessage]) -> None:
+        """Have everyone checked whom `messages` touch."""
 
     async def pause(self) -> None:
-        """Let more come in, for a moment, that can be checked at once."""
+        """Let more come in, for a moment, that can be decoded at once."""
 
 
 async def reward_entries(stream: StreamT[bytes], reconciler: Checks) -> None:
-    """Check every touched user, all that came meanwhile at once."""
+    """Have every touched user checked."""
     async for messages in drained(stream):
-        await reconciler.check(messages)
+        reconciler.touch(messages)
         await reconciler.pause()
