@@ -7,7 +7,7 @@ from ops.oracle.book import ENTRY_COLUMNS, ENTRY_KEYS, DigestBook, RowBook
 from ops.oracle.fold import Oracle, Outcome, Record, event_key
 from ops.oracle.given import GivenReceipt, take_as_given
 from ops.oracle.ratings import ratings
-from ops.oracle.reading import Fact, Unreadable
+from ops.oracle.reading import Fact, Unreadable, read
 
 __all__ = [
     "ENTRY_COLUMNS",
@@ -22,5 +22,6 @@ __all__ = [
     "Unreadable",
     "event_key",
     "ratings",
+    "read",
     "take_as_given",
 ]

@@ -87,6 +87,11 @@ class Accounts:
                 )
                 changes.add("levels", [specialization, before, level])
 
+    def find_apart(self, user_id: int, specialization: str, level: int | None, license_level: int | None) -> None:
+        """Take over the levels at which a repair found a user, moved there by somebody else."""
+        standing = self.user(user_id).standings.setdefault(specialization, Standing())
+        standing.level, standing.license = level, license_level
+
     def post_xp(self, fact: Fact, specialization: str, amount: int, kind: str, key: str, changes: Changes) -> None:
         """Post XP to the user the fact is about."""
         user = self.users[fact.user_id]

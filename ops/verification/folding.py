@@ -51,12 +51,15 @@ class Folding:
         readable: Mapping[Partition, Readable],
         oracle: Oracle,
         report: Report,
+        at_once: Mapping[str, Record],
     ) -> None:
         self._snapshot = snapshot
         self._reader = reader
         self._readable = readable
         self._oracle = oracle
         self._report = report
+        self._at_once = at_once
+        self._found_apart = snapshot.found_apart()
         self._letters = {
             (letter.topic, letter.partition, letter.offset): letter
             for letter in snapshot.letters()
@@ -185,7 +188,14 @@ class Folding:
         return self._snapshot.receipt_number(key if judgement == "first" else f"{key}_r{fact.revision}")
 
     def _apply_without_record(self, receipt: ReceiptRow) -> None:
-        """Follow a run that adjusted what a known payload gave; take as given whatever else no record says."""
+        """Decide again what was applied at once, and follow a run that adjusted what a known payload gave.
+
+        Whatever else no record says is taken as given.
+        """
+        record = self._at_once.get(receipt.event_key)
+        if record is not None:
+            self._decide_again(record, receipt)
+            return
         run = adjusting_run(receipt.event_key, receipt.corrects)
         if run is None or receipt.corrects is None or receipt.ruleset is None:
             self._take_as_given(receipt)
@@ -196,6 +206,19 @@ class Folding:
             self._take_as_given(receipt)
         else:
             self._compare_receipt(expected, receipt, None)
+
+    def _decide_again(self, record: Record, receipt: ReceiptRow) -> None:
+        """Hold the receipt of what was applied at once against its record, which comes by in its topic later on."""
+        apart = self._found_apart.get(receipt.event_key)
+        if apart is not None:
+            self._oracle.find_apart(receipt.user_id, *apart)
+        self._expect_levels(receipt)
+        fact = self._oracle.read(record)
+        outcome = self._oracle.apply_fact(fact, self._oracle.judge(fact), receipt.seq, receipt.ruleset)
+        if outcome.receipt is None:
+            self._differ_receipt(receipt, None, outcome.kind)
+        else:
+            self._compare_receipt(outcome.receipt, receipt, record)
 
     def _expect_levels(self, receipt: ReceiptRow | None) -> None:
         """Tell the oracle where the event at hand left the levels, as long as it cannot know them all."""

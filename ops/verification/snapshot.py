@@ -44,6 +44,12 @@ FROM reward_receipts ORDER BY seq
 LETTERS = """
 SELECT topic, partition, "offset", log_id, reason, status, md5(value), user_id FROM dead_letters
 """
+FOUND_APART = """
+SELECT event_key, specialization_id, progress_level, license_level
+FROM sync_plan_items AS item
+JOIN reward_receipts ON event_key = concat(
+    'command_sync-', plan_id, '-', item.user_id, '-', specialization_id, '_level_', item.user_id)
+"""
 ADOPTION = """
 SELECT coalesce(max(seq), 0), max(recorded_at) FROM reward_receipts WHERE origin = 'adopted'
 """
@@ -154,6 +160,10 @@ class Snapshot:
     def receipts(self) -> Iterator[ReceiptRow]:
         """All receipts in the order in which they were decided."""
         return map(ReceiptRow._make, self.stream(RECEIPTS))
+
+    def found_apart(self) -> dict[str, tuple[str, int | None, int | None]]:
+        """By the event key of each repair of a desync: the specialization, and the levels it found and was to mend."""
+        return {key: tuple(found) for key, *found in self.rows(FOUND_APART)}
 
     def receipt_number(self, event_key: str) -> int | None:
         """The number of the receipt with this key."""

@@ -4,9 +4,12 @@ from collections.abc import Collection, Mapping
 from contextlib import closing
 from typing import Final, Protocol
 
-from ops.oracle import ENTRY_COLUMNS, DigestBook, Oracle, RowBook
+from ops.oracle import ENTRY_COLUMNS, DigestBook, Oracle, Record, RowBook
 from ops.oracle.book import Book
 from ops.verification.adoption import Adoption
+from ops.verification.at_once import TOPICS as AT_ONCE_TOPICS
+from ops.verification.at_once import find_records
+from ops.verification.at_once import is_any as is_any_at_once
 from ops.verification.comparing import Comparing, compare_entries, event_at
 from ops.verification.folding import Folding, Readable, Reader
 from ops.verification.log import Partition, Stretch
@@ -49,6 +52,7 @@ class Verification:
         self._position_differences: list[Difference] = []
         self._positions = 0
         self._readable = self._find_readable()
+        self._at_once = self._read_at_once()
 
     def run(self) -> Report:
         """Fold, compare state, and where a user's entries do not add up, fold again to name them."""
@@ -85,11 +89,26 @@ class Verification:
         stretches = {where: part.stretch for where, part in self._readable.items()}
         reader = self._topics.read(stretches)
         try:
-            folding = Folding(self._snapshot, reader, self._readable, oracle, report)
+            folding = Folding(self._snapshot, reader, self._readable, oracle, report, self._at_once)
             folding.run()
         finally:
             reader.close()
         return oracle, folding
+
+    def _read_at_once(self) -> dict[str, Record]:
+        """What was applied at once, read ahead of all else: its records stand behind where its receipts belong.
+
+        Up to the end of the logs, whether a worker has come by there yet or not.
+        """
+        if not is_any_at_once(self._snapshot):
+            return {}
+        starts = {where: part.stretch.start for where, part in self._readable.items() if where[0] in AT_ONCE_TOPICS}
+        ends = self._topics.states(starts)
+        reader = self._topics.read({where: Stretch(start, ends[where].end_offset) for where, start in starts.items()})
+        try:
+            return find_records(self._snapshot, reader, starts, self._levels)
+        finally:
+            reader.close()
 
     def _find_readable(self) -> dict[Partition, Readable]:
         """The partitions whose log is the one that the position counts in; what is wrong with the others is noted."""

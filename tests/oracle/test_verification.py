@@ -188,16 +188,35 @@ def test_a_log_that_was_forgotten_is_taken_as_given(academy: Academy) -> None:
     assert named(academy.verify().differences) == [("users", "user 1")]
 
 
-def test_what_came_by_http_is_given_until_its_event_comes_by(academy: Academy) -> None:
-    academy.apply_directly(LEVEL_COMMANDS, command(2, "by-hand", new_level=3, xp_change=40))
+def test_what_came_by_http_is_given_until_its_event_comes_by_and_is_then_decided_again(academy: Academy) -> None:
+    by_hand = command(2, "by-hand", new_level=3, xp_change=40, sessions_change=2, theory_hours_change=5)
+    academy.apply_directly(LEVEL_COMMANDS, by_hand)
+    academy.apply_directly(LEVEL_COMMANDS, command(2, "refused", new_level=99), "cli")
     academy.apply_directly(CREDIT_TRANSFERS, transfer(1, 2, 7, "by-hand"))
-    before = academy.verify()
-    assert (before.differences, before.unverifiable) == ([], 2)
-    academy.tell(LEVEL_COMMANDS, command(2, "by-hand", new_level=3, xp_change=40))
-    academy.tell(CREDIT_TRANSFERS, transfer(1, 2, 7, "by-hand"), transfer(1, 2, 8, "by-hand"))
-    assert academy.verify().differences == []
-    academy.tamper("UPDATE user_licenses SET current_level = 2 WHERE user_id = 2")
-    assert named(academy.verify().differences) == [("user_licenses", "user 2, PLAYER")]
+    academy.apply_directly(CREDIT_TRANSFERS, transfer(2, 1, 100_000, "dearer"))
+    given = academy.verify()
+    assert (given.differences, given.unverifiable) == ([], 4)
+    academy.tell(SESSION_ATTENDANCE, presence(2, 90))
+    academy.publish(LEVEL_COMMANDS, by_hand, command(2, "refused", new_level=99))
+    academy.publish(CREDIT_TRANSFERS, transfer(1, 2, 7, "by-hand"), transfer(1, 2, 8, "by-hand"), b"poison")
+    academy.publish(CREDIT_TRANSFERS, transfer(2, 1, 100_000, "dearer"))
+    published = academy.verify()
+    assert (published.differences, published.unverifiable) == ([], 0), "also where no worker has come by yet"
+    academy.deliver()
+    report = academy.verify()
+    assert (report.differences, report.unverifiable) == ([], 0)
+    academy.tamper(
+        "UPDATE user_licenses SET current_level = 2 WHERE user_id = 2",
+        "UPDATE specialization_progress SET completed_sessions = completed_sessions + 1 WHERE student_id = 2",
+        "UPDATE credit_transfers SET memo = 'another' WHERE idempotency_key = 'by-hand'",
+        """UPDATE reward_receipts SET "grant" = '{}' WHERE event_key = 'command_by-hand_level_2'""",
+    )
+    assert named(academy.verify().differences) == [
+        ("credit_transfers", "transfer_1-by-hand_transfer_1"),
+        ("reward_receipts", "command_by-hand_level_2"),
+        ("specialization_progress", "user 2, PLAYER"),
+        ("user_licenses", "user 2, PLAYER"),
+    ]
 
 
 def test_what_the_database_refused_is_for_nobody_else_to_tell(academy: Academy) -> None:
