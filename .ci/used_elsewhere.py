@@ -26,7 +26,7 @@ ReadingApp
 ChannelT, Conductor, Service, Stream
 
 # Fields that others read: in messages on Kafka, in a command's JSON.
-_.truncated, _.first_seen, _.unchecked, _.distributed
+_.truncated, _.first_seen, _.unchecked, _.distributed, _.mended_by
 
 # A parameter of a query.
 _.critical

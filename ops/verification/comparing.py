@@ -83,9 +83,7 @@ class Comparing:
                 expected = table.expect(key)
                 if expected.values is not AS_GIVEN and expected.values is not None:
                     values = dict(zip(table.columns[table.keys :], expected.values, strict=True))
-                    self._report.differences.append(
-                        Difference(table.name, expected.key, values, None, self._at(expected), expected.user_id)
-                    )
+                    self._note(table, key, expected, values, None)
 
     def _differ(self, table: Table, expected: Expected, row: tuple[Any, ...]) -> None:
         found = dict(zip(table.columns[table.keys :], row[table.keys :], strict=True))
@@ -94,12 +92,14 @@ class Comparing:
             wanted = dict(zip(found, expected.values, strict=True))
             wrong = [name for name in found if found[name] != wanted[name]]
             found, wanted = {name: found[name] for name in wrong}, {name: wanted[name] for name in wrong}
-        self._report.differences.append(
-            Difference(table.name, expected.key, wanted, found, self._at(expected), expected.user_id)
-        )
+        self._note(table, row, expected, wanted, found)
 
-    def _at(self, expected: Expected) -> EventAt | None:
-        return event_at(self._snapshot, expected.user_id, expected.seq, self._unrecorded)
+    def _note(self, table: Table, row: tuple[Any, ...], expected: Expected, wanted: Any, found: Any) -> None:
+        at = event_at(self._snapshot, expected.user_id, expected.seq, self._unrecorded)
+        where = dict(zip(table.columns[: table.keys], row, strict=False))
+        self._report.differences.append(
+            Difference(table.name, expected.key, wanted, found, at, expected.user_id, where, expected.seq)
+        )
 
     # Tables.
 
@@ -241,8 +241,8 @@ class Comparing:
         if user is None or standing is None or standing.license is None:
             return Expected(user_id, key, AS_GIVEN if user and user.loose else None)
         if self._rated[0] != user_id:
-            rules = self._oracle.rules[self._oracle.active]
-            self._rated = (user_id, ratings(user, rules, self._adoption.skills.get(user_id)))
+            adopted = self._adoption.skills.get(user_id)
+            self._rated = (user_id, ratings(user, self._oracle.rules, self._oracle.active, adopted))
         rated = self._rated[1].get(specialization) or {}
         skills = {name: {"rating": rating, "results": results} for name, (rating, results) in rated.items()} or None
         return Expected(user_id, key, (standing.license, standing.highest, skills))

@@ -23,6 +23,10 @@ class Difference:
     found: Any
     event: EventAt | None = None
     user_id: int | None = None
+    where: dict[str, Any] = field(default_factory=dict)
+    """The columns that tell the row from others, where it is one of a table of state."""
+    seq: int | None = None
+    """The number of the receipt that demands the row; below zero where the receipt is missing, too."""
 
 
 @dataclass(slots=True)
@@ -41,4 +45,7 @@ class Report:
 
     def as_json(self) -> dict[str, Any]:
         """The report as plain data."""
-        return asdict(self)
+        plain = asdict(self)
+        for difference in plain["differences"]:
+            del difference["where"], difference["seq"]
+        return plain

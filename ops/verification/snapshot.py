@@ -10,6 +10,7 @@ from typing import Any, Final, NamedTuple
 
 import msgspec
 from psycopg2.extensions import connection as Connection
+from psycopg2.extensions import cursor as Cursor
 from psycopg2.extras import register_default_jsonb
 
 from ops.oracle import ENTRY_COLUMNS
@@ -119,6 +120,10 @@ class Snapshot:
     def close(self) -> None:
         """End the transaction."""
         self._connection.close()
+
+    def cursor(self) -> Cursor:
+        """A cursor that sees what the snapshot sees."""
+        return self._connection.cursor()
 
     def rows(self, statement: str, values: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
         """All rows of a statement whose answer is small."""

@@ -154,4 +154,4 @@ class Verification:
             found = self._snapshot.entries(table, users)
             for key, user_id, wanted, got, seq in compare_entries(table, book.rows[table], found, opaque):
                 at = event_at(self._snapshot, user_id, seq, folding.unrecorded)
-                report.differences.append(Difference(table, key, wanted, got, at, user_id))
+                report.differences.append(Difference(table, key, wanted, got, at, user_id, seq=seq))

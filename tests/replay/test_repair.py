@@ -10,7 +10,7 @@ from tests.replay.rows import Laurels, everything, query
 def test_what_is_right_is_left_alone(academy: Academy, laurels: Laurels) -> None:
     before = everything(academy.url)
     planned = laurels("repair", "plan")
-    assert (planned["missing"], planned["balances"], planned["strays"]) == ([], [], [])
+    assert [planned[kind] for kind in ("missing", "rows", "balances", "strays", "left")] == [[]] * 5
     laurels("repair", "apply", "--plan", planned["plan"])
     assert everything(academy.url) == before
 
@@ -51,8 +51,9 @@ def test_strays_are_listed_and_left(academy: Academy, laurels: Laurels) -> None:
     academy.tamper(
         "INSERT INTO credit_transactions (user_id, transaction_type, amount, idempotency_key) VALUES (3, 'GIFT', 9, 'g')"
     )
-    stray = {"table": "credit_transactions", "key": "g", "user_id": 3, "amount": 9, "expected": None}
-    assert laurels("repair", "plan", exits=1)["strays"] == [stray]
+    [stray] = laurels("repair", "plan", exits=1)["strays"]
+    assert (stray["table"], stray["key"], stray["user_id"]) == ("credit_transactions", "g", 3)
+    assert (stray["found"]["amount"], stray["expected"]) == (9, None)
     assert laurels("repair", "apply", "--user", "3", exits=1)["strays"] == [stray]
     assert query(academy.url, "SELECT count(*) FROM credit_transactions WHERE idempotency_key = 'g'") == [(1,)]
 
