@@ -155,13 +155,16 @@ class Story(Model):
 class Explanation(Model):
     """Entry <- rule <- ruleset <- receipt, which names topic, partition and offset.
 
-    `rule` is null where no row of the event is left; `history` are the keys of all events of the same source.
+    `rule` is null where no row of the event is left; `history` are the keys of all receipts of the same source. Where a
+    replay adjusted what an event gave to another ruleset, `run` is that replay, and `source` the receipt of the event.
     """
 
     entry: Row | None
     rule: Annotated[str | None, Field(examples=["placement 1 of 16"])]
     ruleset: Row | None
     receipt: Row | None
+    run: Row | None
+    source: Row | None
     history: list[str]
 
 

@@ -9,7 +9,7 @@ from typing import Any, Final, NamedTuple
 
 from psycopg2.extensions import cursor as Cursor
 
-from schemas.keys import make_key
+from schemas.keys import adjusting_run, make_key
 
 Row = dict[str, Any]
 
@@ -20,7 +20,7 @@ SELECT to_jsonb(receipt) - 'payload_hash' || jsonb_build_object('payload_hash', 
 
 _BY_EVENT_KEY: Final = f"{_RECEIPT} WHERE event_key = %s"
 _BY_SEQ: Final = f"{_RECEIPT} WHERE user_id = %s AND seq = %s"
-_OF_SOURCE: Final = f"{_RECEIPT} WHERE event_key = %(key)s OR corrects = %(key)s ORDER BY revision"
+_OF_SOURCE: Final = f"{_RECEIPT} WHERE event_key = %(key)s OR corrects = %(key)s ORDER BY seq"
 
 _TABLES: Final = {
     "xp_transactions": "SELECT to_jsonb(e) FROM xp_transactions e",
@@ -35,8 +35,10 @@ _TABLES: Final = {
 
 _KEYED: Final = ("xp_transactions", "credit_transactions")
 
-_SOURCE_OF_KEY: Final = re.compile(r"(tournament|session)_(\d+)_[a-z_]+?_(\d+)(?:_r\d+(?:_reversal)?)?")
+_SOURCE_OF_KEY: Final = re.compile(r"(tournament|session)_(\d+)_[a-z_]+?_(\d+)(?:_r\d+(?:_reversal)?|_a[0-9a-f]{8})?")
 _RECEIVED: Final = re.compile(r"transfer_((\d+)-.+)_credit_\d+", re.DOTALL)
+
+_RUN: Final = "SELECT to_jsonb(r) - 'checkpoints' FROM replay_runs r WHERE id = %s"
 
 _RULESET: Final = "SELECT to_jsonb(r) FROM rulesets r WHERE hash = %s"
 
@@ -66,13 +68,18 @@ _STORY: Final = f"""
 
 
 class Explained(NamedTuple):
-    """An entry (None where an event is explained), the receipt that caused it and all receipts of its source."""
+    """An entry (None where an event is explained), the receipt that caused it and all receipts of its source.
+
+    Where a run adjusted what an event gave, `run` is that, and `source` the receipt of the event.
+    """
 
     table: str | None
     entry: Row | None
     receipt: Row | None
     history: list[Row]
     ruleset: Row | None
+    run: Row | None = None
+    source: Row | None = None
 
 
 class Story(NamedTuple):
@@ -100,7 +107,7 @@ def explain_entry(cursor: Cursor, named: str) -> Explained | None:
     receipt = _one(cursor, _BY_EVENT_KEY, named)
     if receipt is None:
         return None
-    return Explained(None, None, receipt, _history(cursor, receipt), _ruleset(cursor, receipt))
+    return _caused(cursor, None, None, receipt)
 
 
 def fetch_story(cursor: Cursor, user_id: int, *, after: int = 0, limit: int = 1_000) -> Story | None:
@@ -132,7 +139,17 @@ def _explained(cursor: Cursor, table: str, entry: Row) -> Explained:
     receipt = _receipt_of(cursor, table, entry)
     if receipt is None:
         return Explained(table, entry, None, [], None)
-    return Explained(table, entry, receipt, _history(cursor, receipt), _ruleset(cursor, receipt))
+    return _caused(cursor, table, entry, receipt)
+
+
+def _caused(cursor: Cursor, table: str | None, entry: Row | None, receipt: Row) -> Explained:
+    history = _history(cursor, receipt)
+    run_id = adjusting_run(receipt["event_key"], receipt["corrects"])
+    if run_id is None:
+        return Explained(table, entry, receipt, history, _ruleset(cursor, receipt))
+    of_events = [each for each in history if adjusting_run(each["event_key"], each["corrects"]) is None]
+    source = next(each for each in of_events if each["revision"] == receipt["revision"])
+    return Explained(table, entry, receipt, history, _ruleset(cursor, receipt), _one(cursor, _RUN, run_id), source)
 
 
 def _receipt_of(cursor: Cursor, table: str, entry: Row) -> Row | None:

@@ -28,8 +28,9 @@ def explain(settings: Settings, named: str) -> dict[str, Any] | None:
             return None
         row = None if explained.receipt is None else fetch_source_row(cursor, explained.receipt)
         specializations = frozenset(fetch_levels(cursor))
-    payload = _payload(settings, explained.receipt)
-    event = _event_in(payload, explained.receipt, specializations) or _event_of(row, explained.receipt)
+    of_event = explained.source or explained.receipt
+    payload = _payload(settings, of_event)
+    event = _event_in(payload, of_event, specializations) or _event_of(row, explained.receipt)
     return {
         **_told(explained, event),
         "payload": None if payload.value is None else payload.value.decode(errors="replace"),
@@ -55,6 +56,8 @@ def _told(explained: Explained, event: Event | None) -> dict[str, Any]:
         "rule": _rule(event, explained),
         "ruleset": explained.ruleset,
         "receipt": explained.receipt,
+        "run": explained.run,
+        "source": explained.source,
         "history": [receipt["event_key"] for receipt in explained.history],
     }
 
@@ -102,4 +105,6 @@ def _rule(event: Event | None, explained: Explained) -> str | None:
     reason = reason_for(event, from_canonical_json(explained.ruleset["content"]))
     if explained.receipt["corrects"] is None:
         return reason
+    if explained.run is not None:
+        return f"replay {explained.run['id']} decided again: {reason}; less what was given before"
     return f"revision {explained.receipt['revision']}: {reason}; less what was given before"
