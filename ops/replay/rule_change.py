@@ -5,10 +5,9 @@ from psycopg2.extensions import cursor as Cursor
 
 from ops.named_ruleset import find_ruleset
 from ops.replay.request import Request
-from schemas.errors import LaurelsError
 from schemas.ruleset import Ruleset, from_canonical_json, to_canonical_json
 from sinks.batch import RuleChange
-from sinks.ledger.rulesets import fetch_active_ruleset, fetch_rulesets
+from sinks.ledger.rulesets import fetch_rulesets
 from sinks.ruleset_store import is_stored, store_ruleset
 
 NO_RUN = "0" * 8
@@ -16,16 +15,8 @@ NO_RUN = "0" * 8
 
 
 def choose(cursor: Cursor, request: Request, named: str, *, allow_decrease: bool) -> Request:
-    """`request`, deciding again by the ruleset called `named`.
-
-    One that rates otherwise than the active one cannot be chosen: a rating is one average over all of a user's results,
-    those to come included.
-    """
+    """`request`, deciding again by the ruleset called `named`."""
     ruleset = find_ruleset(cursor, named)
-    active = fetch_active_ruleset(cursor)
-    if ruleset.content.rating != active.content.rating:
-        message = f"rating: not as the active ruleset {active.hash} has it: publish {ruleset.hash} first, then apply it"
-        raise LaurelsError(message)
     content = None if is_stored(cursor, ruleset.hash) else to_canonical_json(ruleset.content)
     return structs.replace(request, ruleset=ruleset.hash, ruleset_content=content, allow_decrease=allow_decrease)
 
