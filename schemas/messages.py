@@ -35,7 +35,7 @@ class GrantNote(TypedDict, total=False):
     refused: str
 
 
-class RecordedEntry(Struct, frozen=True, kw_only=True, tag_field="kind", tag="recorded"):
+class RecordedEntry(Struct, frozen=True, kw_only=True, tag_field="kind", tag="recorded", gc=False):
     """An event was recorded: its receipt, whole.
 
     `topic`, `log_id`, `partition` and `offset` are null where no record of a topic was applied (HTTP, CLI), `ruleset`

@@ -4,6 +4,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
+from msgspec import Struct
+
 from schemas.events import Event
 from schemas.rewards import Decision, Refused
 from schemas.ruleset import Ruleset
@@ -13,8 +15,7 @@ from sinks.outbox import OutboxMessage
 Origin = Literal["event", "http", "cli", "replay"]
 
 
-@dataclass(frozen=True, slots=True)
-class Coordinates:
+class Coordinates(Struct, frozen=True, gc=False):
     """Where in which log a record stands. `log_id` is `{cluster id}/{topic id}`."""
 
     topic: str
@@ -31,8 +32,7 @@ class Standing(NamedTuple):
     license: int | None
 
 
-@dataclass(frozen=True, slots=True)
-class Delivery:
+class Delivery(Struct, frozen=True, gc=False):
     """One record as it was read: what it says, and, for a dead letter, what it was.
 
     `coordinates` is None for what never was on a topic (HTTP, CLI); `publication` is then the message by which it gets

@@ -27,7 +27,7 @@ MAX_ROW_BYTES: Final = 262_144
 NO_VALUE: Final = Raw(b"null")
 
 
-class OutboxMessage(Struct, frozen=True, omit_defaults=True, kw_only=True):
+class OutboxMessage(Struct, frozen=True, omit_defaults=True, kw_only=True, gc=False):
     """One message to be: `id` is stable, so that whoever reads the topic can tell a repetition by it.
 
     `value` is JSON, relayed as it stands, with `id`, `type` and `time` as its CloudEvents headers. A dead letter names

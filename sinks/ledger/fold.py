@@ -1,8 +1,10 @@
 """Folds `decide` over a batch's deliveries in order, and gathers what each decision writes."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import assert_never
+
+from msgspec import structs
 
 from schemas.events import TournamentRoster, event_subject
 from schemas.messages import GrantNote
@@ -10,7 +12,7 @@ from schemas.rewards import Adjustment, Decision, Duplicate, Grant, Outdated, Re
 from schemas.ruleset import Ruleset
 from sinks.batch import Delivery, Origin, RuleChange, Standing
 from sinks.ledger.adjusting import Adjusted, compare, is_ruled, is_to_adjust
-from sinks.ledger.rows import Rows, add_receipt, post_grant
+from sinks.ledger.rows import Rows, add_receipt, post_grant, time_text
 from sinks.ledger.rules import RewardEvent, Rules
 
 
@@ -64,7 +66,7 @@ def fold(
             folded.decisions.append(None)
             folded.rosters.append((delivery, parsed))
         else:
-            _fold_event(folded, delivery, parsed, states, rules=rules, policy=policy, seqs=seqs, origin=origin)
+            _fold_event(folded, delivery, parsed, states, rules, policy, seqs, origin)
             if rule_change is not None:
                 _adjust(folded, delivery, states, rules=rules, policy=policy, seqs=seqs, change=rule_change)
     return folded
@@ -75,7 +77,6 @@ def _fold_event(
     delivery: Delivery,
     event: RewardEvent,
     states: Mapping[int, UserState],
-    *,
     rules: Rules,
     policy: Policy,
     seqs: Iterator[int],
@@ -118,6 +119,7 @@ def _fold_event(
                     source=decision.source_after,
                     note=note,
                     seq=next(seqs),
+                    at=time_text(event.occurred_at),
                     origin=origin,
                 )
         case Stale() | Outdated():
@@ -148,7 +150,7 @@ def _adjust(
     grant = rules.adjust(state, event, delivery.payload_hash, adjustment)
     state.advance(grant, base_key)
     # No record says it: what the event's own receipt names stays the event's.
-    of_the_run = replace(delivery, coordinates=None)
+    of_the_run = structs.replace(delivery, coordinates=None)
     post_grant(folded.rows, event, grant, of_the_run, states, seq=next(seqs), origin="replay", had_row=True)
     folded.adjusted.append(compare(event.user_id, delivery, grant, source))
 

@@ -104,7 +104,7 @@ class Ledger:
         (delivery,) = batch.deliveries
         diagnosis = error.diag.constraint_name or error.diag.message_primary or "no diagnosis"
         refusal = Refused("refused_by_database", f"SQLSTATE {error.pgcode}: {diagnosis}")
-        return self._record_retrying(replace(batch, deliveries=[replace(delivery, parsed=refusal)]))
+        return self._record_retrying(replace(batch, deliveries=[msgspec.structs.replace(delivery, parsed=refusal)]))
 
     def _record_retrying(self, batch: Batch) -> Recorded:
         deadline = time.monotonic() + self._retry.seconds

@@ -10,6 +10,7 @@ from datetime import datetime
 from typing import Final, assert_never, cast
 
 import msgspec
+from msgspec import Struct
 
 from schemas.cloudevents import MESSAGE_TYPES
 from schemas.events import (
@@ -29,6 +30,8 @@ from sinks.outbox import OutboxMessage, recorded_id
 _ESCAPES: Final = str.maketrans({"\\": "\\\\", "\t": "\\t", "\n": "\\n", "\r": "\\r"})
 RECORDED_TYPE: Final = MESSAGE_TYPES[RecordedEntry]
 _BACKSLASH: Final = "\\"
+_NULL: Final = "\\N"
+_NO_COORDINATES: Final = "\t".join([_NULL] * 4)
 _encode_json = msgspec.json.Encoder().encode
 
 COLUMNS: Final = {
@@ -56,8 +59,7 @@ def text(value: str) -> str:
     return value if value.isidentifier() else value.translate(_ESCAPES)
 
 
-@dataclass(slots=True)
-class SourceRow:
+class SourceRow(Struct, gc=False):
     """The participation or attendance of a source, as the batch leaves it.
 
     `event` is the last one whose values the row takes; None where withdrawals only changed its status and revision.
@@ -70,16 +72,14 @@ class SourceRow:
     after: Source
 
 
-@dataclass(slots=True)
-class BadgeRow:
+class BadgeRow(Struct, gc=False):
     """A badge as the batch leaves it."""
 
     earned_at: datetime
     revoked_at: datetime | None = None
 
 
-@dataclass(slots=True, kw_only=True)
-class Progression:
+class Progression(Struct, kw_only=True, gc=False):
     """A level change, waiting for its license's id."""
 
     user_id: int
@@ -90,6 +90,11 @@ class Progression:
     reason: str
     seq: int
     at: str
+
+
+def time_text(moment: datetime) -> str:
+    """`moment` as Postgres reads it, written by msgspec: several times as fast as `isoformat`, which adds up."""
+    return cast("str", msgspec.to_builtins(moment))
 
 
 @dataclass(slots=True)
@@ -122,14 +127,17 @@ def post_grant(
 ) -> None:
     """Add everything that `grant` writes, and move the balances in `states` by its entries."""
     user_id = event_subject(event)
-    at = event.occurred_at.isoformat()
-    _post_xp(rows, grant, states[user_id], seq, at)
-    _post_credits(rows, grant, states, seq, at)
-    for skill in grant.skills:
-        rows.copies["skill_rewards"].append(
+    at = time_text(event.occurred_at)
+    if grant.xp:
+        _post_xp(rows, grant, states[user_id], seq, at)
+    if grant.credits:
+        _post_credits(rows, grant, states, seq, at)
+    if grant.skills:
+        rows.copies["skill_rewards"] += [
             f"{user_id}\t{skill.source_type}\t{skill.source_id}\t{skill.skill}\t{skill.points}\t{seq}\t{at}\n"
-        )
-    _keep_source(rows, event, grant, had_row=had_row, seq=seq)
+            for skill in grant.skills
+        ]
+    _keep_source(rows, event, grant, had_row=had_row, seq=seq, at=at)
     for specialization in grant.progress_after:
         rows.progress.add((user_id, specialization))
     for specialization in grant.licenses_after:
@@ -156,6 +164,7 @@ def post_grant(
         source=grant.source_after,
         note=_note(grant, user_id),
         seq=seq,
+        at=at,
         origin=origin,
         corrects=grant.corrects,
     )
@@ -166,7 +175,7 @@ def _post_xp(rows: Rows, grant: Grant, state: UserState, seq: int, at: str) -> N
         state.xp_balance += entry.amount
         rows.xp_deltas[state.user_id] = rows.xp_deltas.get(state.user_id, 0) + entry.amount
         rows.copies["xp_transactions"].append(
-            f"{state.user_id}\t{entry.type}\t{entry.amount}\t{state.xp_balance}\t{_or_null(entry.semester_id)}\t"
+            f"{state.user_id}\t{entry.type}\t{entry.amount}\t{state.xp_balance}\t{entry.semester_id or _NULL}\t"
             f"{entry.specialization}\t{text(entry.key)}\t{seq}\t{at}\n"
         )
 
@@ -177,7 +186,7 @@ def _post_credits(rows: Rows, grant: Grant, states: Mapping[int, UserState], seq
         owner.credit_balance += entry.amount
         rows.credit_deltas[owner.user_id] = rows.credit_deltas.get(owner.user_id, 0) + entry.amount
         rows.copies["credit_transactions"].append(
-            f"{owner.user_id}\t{entry.type}\t{entry.amount}\t{owner.credit_balance}\t{_or_null(entry.semester_id)}\t"
+            f"{owner.user_id}\t{entry.type}\t{entry.amount}\t{owner.credit_balance}\t{entry.semester_id or _NULL}\t"
             f"{text(entry.key)}\t{seq}\t{at}\n"
         )
 
@@ -191,21 +200,22 @@ def add_receipt(
     source: Source,
     note: GrantNote,
     seq: int,
+    at: str,
     origin: Origin,
     corrects: str | None = None,
 ) -> None:
     """Add the receipt that `event` was decided, and the message that says so."""
     user_id = event_subject(event)
-    where = delivery.coordinates
-    topic, log_id, partition, offset = (
-        (None, None, None, None) if where is None else (where.topic, where.log_id, where.partition, where.offset)
-    )
+    topic = log_id = partition = offset = None
+    coordinates = _NO_COORDINATES
+    if (where := delivery.coordinates) is not None:
+        topic, log_id, partition, offset = where.topic, where.log_id, where.partition, where.offset
+        coordinates = f"{topic}\t{log_id}\t{partition}\t{offset}"
     note_json = _encode_json(note)
     rows.copies["reward_receipts"].append(
-        f"{text(event_key)}\t{seq}\t{user_id}\t{_or_null(corrects)}\t{source.revision}\t{origin}\t"
-        f"\\\\x{delivery.payload_hash.hex()}\t{_or_null(source.ruleset)}\t{_or_null(topic)}\t{_or_null(log_id)}\t"
-        f"{_or_null(partition)}\t{_or_null(offset)}\t{note_json.decode().replace(_BACKSLASH, _BACKSLASH * 2)}\t"
-        f"{event.occurred_at.isoformat()}\n"
+        f"{text(event_key)}\t{seq}\t{user_id}\t{corrects or _NULL}\t{source.revision}\t{origin}\t"
+        f"\\\\x{delivery.payload_hash.hex()}\t{source.ruleset or _NULL}\t{coordinates}\t"
+        f"{note_json.decode().replace(_BACKSLASH, _BACKSLASH * 2)}\t{at}\n"
     )
     recorded = RecordedEntry(
         event_key=event_key,
@@ -228,13 +238,9 @@ def add_receipt(
         id=recorded_id(event_key),
         type=RECORDED_TYPE,
         time=event.occurred_at,
-        value=msgspec.Raw(_encode_json(recorded)),
+        value=cast("msgspec.Raw", recorded),  # becomes JSON as part of the message
     )
     rows.messages.append((user_id, message))
-
-
-def _or_null(value: int | str | None) -> int | str:
-    return "\\N" if value is None else value
 
 
 def _note(grant: Grant, user_id: int) -> GrantNote:
@@ -260,7 +266,7 @@ def _note(grant: Grant, user_id: int) -> GrantNote:
     return note
 
 
-def _keep_source(rows: Rows, event: RewardEvent, grant: Grant, *, had_row: bool, seq: int) -> None:
+def _keep_source(rows: Rows, event: RewardEvent, grant: Grant, *, had_row: bool, seq: int, at: str) -> None:
     match event:
         case TournamentResult():
             # An adjustment leaves the row as the event wrote it, but for what it gave.
@@ -276,7 +282,7 @@ def _keep_source(rows: Rows, event: RewardEvent, grant: Grant, *, had_row: bool,
             )
             rows.copies["credit_transfers"].append(
                 f"{event.sender_id}\t{text(event.idempotency_key)}\t{event.receiver_id}\t{event.amount}\t"
-                f"{text(event.memo)}\t{status}\t{reason}\t{seq}\t{event.occurred_at.isoformat()}\n"
+                f"{text(event.memo)}\t{status}\t{reason}\t{seq}\t{at}\n"
             )
         case LevelCommand():
             return

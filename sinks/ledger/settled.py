@@ -36,7 +36,7 @@ def find_settled(
     keys = {
         index: rules.base_key(delivery.parsed)
         for index, delivery in enumerate(deliveries)
-        if not isinstance(delivery.parsed, Refused | TournamentRoster)
+        if not isinstance(delivery.parsed, (Refused, TournamentRoster))
     }
     cursor.execute(FETCH_RECORDED, (text_array(set(keys.values())),))
     recorded = {key: (revision, bytes(hash_), ruleset) for key, revision, hash_, ruleset in cursor.fetchall()}
@@ -51,7 +51,7 @@ def find_settled(
             continue
         known_revision, known_hash, ruleset = recorded[key]
         event = deliveries[index].parsed
-        revision = event.revision if isinstance(event, TournamentResult | SessionAttendance) else 1
+        revision = event.revision if isinstance(event, (TournamentResult, SessionAttendance)) else 1
         if revision < known_revision:
             settled[index] = Stale(key)
         elif revision == known_revision and deliveries[index].payload_hash == known_hash:

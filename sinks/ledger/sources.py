@@ -56,7 +56,7 @@ class KnownSources:
                 if event.session_id not in self._sessions:
                     sessions.setdefault(event.session_id, event.occurred_at)
             elif (
-                isinstance(event, TournamentResult | TournamentRoster) and event.tournament_id not in self._tournaments
+                isinstance(event, (TournamentResult, TournamentRoster)) and event.tournament_id not in self._tournaments
             ):
                 tournaments.add(event.tournament_id)
         if not tournaments and not sessions:

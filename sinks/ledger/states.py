@@ -3,13 +3,15 @@
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, NamedTuple
+from typing import Any
 
 import msgspec
+from msgspec import Struct
 from psycopg2.extensions import cursor as Cursor
 
 from schemas.events import Skill
 from schemas.rewards import Counted, Levels, License, Progress, RatedResult, Rating, RatingPoint, Source, UserState
+from sinks.ledger.rulesets import fetch_rating_rules
 
 BONUS_TYPE = "ATTENDANCE_BONUS"
 
@@ -64,9 +66,16 @@ SELECT user_id, semester_id, badge_type FROM tournament_badges
 WHERE (user_id, semester_id) IN (SELECT * FROM unnest(%s::bigint[], %s::bigint[])) AND revoked_at IS NULL
 """
 
+# Which ruleset stands for a result: that of its last receipt.
+RESULT_RULESET = """coalesce(
+    (SELECT r.ruleset FROM reward_receipts r
+      WHERE r.corrects = 'tournament_' || p.semester_id || '_result_' || p.user_id ORDER BY r.seq DESC LIMIT 1),
+    (SELECT r.ruleset FROM reward_receipts r
+      WHERE r.event_key = 'tournament_' || p.semester_id || '_result_' || p.user_id))"""
+
 FETCH_RATED_RESULTS = """
-SELECT user_id, specialization_id, achieved_at, semester_id, placement, participants, skills
-FROM tournament_participations
+SELECT user_id, specialization_id, achieved_at, semester_id, placement, participants, skills, {ruleset}
+FROM tournament_participations p
 WHERE (user_id, specialization_id) IN (SELECT * FROM unnest(%s::bigint[], %s::text[]))
   AND status = 'final' AND NOT adopted AND skills <> '[]'
 """
@@ -152,7 +161,7 @@ def _ratings(skills: str | None) -> dict[str, Rating]:
     return _decode_ratings(skills) if skills else {}
 
 
-class Wanted(NamedTuple):
+class Wanted(Struct, frozen=True, gc=False):
     """A source that a batch speaks of, and the highest revision of it that the batch brings."""
 
     user_id: int
@@ -245,9 +254,11 @@ def load_results(cursor: Cursor, states: States, wanted: Collection[tuple[int, s
     if not wanted:
         return
     users, specializations = zip(*wanted, strict=True)
-    cursor.execute(FETCH_RATED_RESULTS, (array(users), list(specializations)))
-    for user_id, specialization, achieved_at, tournament_id, placement, participants, skills in cursor.fetchall():
+    rules = fetch_rating_rules(cursor)
+    statement = FETCH_RATED_RESULTS.format(ruleset=RESULT_RULESET if rules.differ else "NULL")
+    cursor.execute(statement, (array(users), list(specializations)))
+    for user_id, specialization, achieved_at, tournament_id, placement, participants, skills, rs in cursor.fetchall():
         point = RatingPoint(achieved_at, tournament_id)
         states.users[user_id].results[specialization][point] = RatedResult(
-            placement, participants, msgspec.convert(skills, tuple[Skill, ...])
+            placement, participants, msgspec.convert(skills, tuple[Skill, ...]), rules.of(rs)
         )

@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
+from msgspec import structs
 from psycopg2.extensions import cursor as Cursor
 
 from schemas.events import (
@@ -86,7 +87,7 @@ def record_in_transaction(
 
 
 def _record_unsettled(cursor: Cursor, batch: Batch, basis: Decided) -> tuple[Folded, tuple[int, int, int]]:
-    events = [d.parsed for d in batch.deliveries if not isinstance(d.parsed, Refused | TournamentRoster)]
+    events = [d.parsed for d in batch.deliveries if not isinstance(d.parsed, (Refused, TournamentRoster))]
     if events:
         states = _load(cursor, batch, events, basis)
         cursor.execute(NUMBER, (len(events) * (1 if batch.rule_change is None else 2),))
@@ -115,12 +116,10 @@ def _refuse_decreases(folded: Folded) -> None:
 
 
 def _load(cursor: Cursor, batch: Batch, events: Sequence[RewardEvent], basis: Decided) -> States:
-    users: set[int] = set()
-    for event in events:
-        users.add(event_subject(event))
-        if isinstance(event, CreditTransfer):
-            users.add(event.receiver_id)
-    states = lock_states(cursor, users, creating=_creating(users, batch.deliveries, basis), levels=basis.levels)
+    users = {event_subject(event) for event in events}
+    users |= {event.receiver_id for event in events if isinstance(event, CreditTransfer)}
+    creating = _creating(users, batch.deliveries, events, basis)
+    states = lock_states(cursor, users, creating=creating, levels=basis.levels)
     wanted = wanted_sources(events, basis.rules, everything=batch.rule_change is not None)
     for key, recorded in fetch_sources(cursor, wanted).items():
         states.users[wanted[key].user_id].sources[key] = recorded
@@ -128,24 +127,29 @@ def _load(cursor: Cursor, batch: Batch, events: Sequence[RewardEvent], basis: De
     return states
 
 
-def _creating(users: set[int], deliveries: Sequence[Delivery], basis: Decided) -> set[int]:
+def _creating(
+    users: set[int], deliveries: Sequence[Delivery], events: Sequence[RewardEvent], basis: Decided
+) -> set[int]:
     """The users that recording may create: all but those of whom nothing but refused commands speaks.
 
     Such a refusal hangs on the command alone where the user is unknown, so it can be foreseen without a lock.
     """
-    commanded: set[int] = set()
-    creating: set[int] = set()
+    refused: set[int] = set()
+    obeyed: set[int] = set()
     for delivery in deliveries:
         event = delivery.parsed
         if isinstance(event, LevelCommand):
             nobody = UserState(event.user_id, basis.levels)
             decision = basis.rules.decide(nobody, event, delivery.payload_hash, basis.ruleset)
-            (commanded if isinstance(decision, Refused) else creating).add(event.user_id)
-        elif isinstance(event, TournamentResult | SessionAttendance):
-            creating.add(event.user_id)
+            (refused if isinstance(decision, Refused) else obeyed).add(event.user_id)
+    if not refused:
+        return users
+    for event in events:
+        if isinstance(event, (TournamentResult, SessionAttendance)):
+            obeyed.add(event.user_id)
         elif isinstance(event, CreditTransfer):
-            creating.update((event.sender_id, event.receiver_id))
-    return users - (commanded - creating)
+            obeyed.update((event.sender_id, event.receiver_id))
+    return users - (refused - obeyed)
 
 
 def wanted_sources(events: Iterable[RewardEvent], rules: Rules, *, everything: bool = False) -> dict[str, Wanted]:
@@ -159,7 +163,7 @@ def wanted_sources(events: Iterable[RewardEvent], rules: Rules, *, everything: b
         source = _wanted(event)
         known = wanted.get(key)
         if known is None or known.revision < source.revision:
-            wanted[key] = source._replace(revision=ANY_CORRECTION) if everything else source
+            wanted[key] = structs.replace(source, revision=ANY_CORRECTION) if everything else source
     return wanted
 
 

@@ -10,7 +10,7 @@ from psycopg2.extensions import cursor as Cursor
 
 from schemas.events import SessionAttendance, TournamentResult
 from schemas.rewards import License
-from sinks.ledger.rows import COLUMNS, BadgeRow, Rows, SourceRow, text
+from sinks.ledger.rows import COLUMNS, BadgeRow, Rows, SourceRow, text, time_text
 from sinks.ledger.states import States, array
 
 UPDATE_BALANCES = """
@@ -131,7 +131,7 @@ def _copy(cursor: Cursor, statement: str, lines: Iterable[str]) -> None:
 
 
 def _skills(event: TournamentResult | SessionAttendance) -> str:
-    return text(_encode_json(event.skills).decode()) if event.skills else "[]"
+    return _encode_json(event.skills).decode() if event.skills else "[]"  # no name of a skill needs an escape
 
 
 def _number(value: int | None) -> int | str:
@@ -146,7 +146,7 @@ def _write_participations(cursor: Cursor, kept: dict[tuple[int, int], SourceRow]
             lines.append(
                 f"{user_id}\t{source_id}\t{_number(event.placement)}\t{_number(event.participants)}\t{_skills(event)}\t"
                 f"{event.specialization}\t{row.status}\t{row.revision}\t{sum(row.after.xp_given.values())}\t"
-                f"{row.after.credits_given}\t{event.occurred_at.isoformat()}\n"
+                f"{row.after.credits_given}\t{time_text(event.occurred_at)}\n"
             )
     _copy(cursor, COPY_PARTICIPATIONS, lines)
     _correct(cursor, CORRECT_PARTICIPATIONS, kept)
@@ -159,7 +159,7 @@ def _write_attendances(cursor: Cursor, kept: dict[tuple[int, int], SourceRow]) -
         if row.is_new and isinstance(event, SessionAttendance):
             lines.append(
                 f"{user_id}\t{source_id}\t{event.specialization}\t{row.status}\t{row.revision}\t{event.minutes}\t"
-                f"{event.theory_hours}\t{event.practice_hours}\t{_skills(event)}\t{event.occurred_at.isoformat()}\n"
+                f"{event.theory_hours}\t{event.practice_hours}\t{_skills(event)}\t{time_text(event.occurred_at)}\n"
             )
     _copy(cursor, COPY_ATTENDANCES, lines)
     _correct(cursor, CORRECT_ATTENDANCES, kept)

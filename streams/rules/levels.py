@@ -46,9 +46,13 @@ def changes_by(specialization: str, xp: Iterable[XpEntry], also: Iterable[str] =
     """What `xp` changes in each specialization; `specialization` and those in `also` are there in any case."""
     changes = {specialization: Change()}
     for other in also:
-        changes.setdefault(other, Change())
+        if other not in changes:
+            changes[other] = Change()
     for entry in xp:
-        changes.setdefault(entry.specialization, Change()).xp += entry.amount
+        change = changes.get(entry.specialization)
+        if change is None:
+            change = changes[entry.specialization] = Change()
+        change.xp += entry.amount
     return changes
 
 
@@ -65,7 +69,7 @@ def move(state: UserState, specialization: str, change: Change, new_level: int |
     earned = xp_level(needs, total_xp)
     adjustment = found.level_adjustment if new_level is None else new_level - earned
     return Progress(
-        _clamp(earned + adjustment, needs),
+        _clamp(earned + adjustment, needs) if adjustment else earned,
         total_xp,
         found.sessions + change.sessions,
         found.theory_hours + change.theory_hours,
@@ -115,9 +119,11 @@ def settle(
         if progress != state.progress.get(specialization):
             progress_after[specialization] = progress
         recorded = state.licenses.get(specialization)
+        level = progress.level
+        if recorded is not None and level == recorded.level <= recorded.highest_level and specialization not in rated:
+            continue
         license_ = recorded or NEW_LICENSE
         skills, rated_to = rated.get(specialization) or (license_.skills, license_.rated_to)
-        level = progress.level
         after = License(level, max(level, license_.highest_level), skills, license_.adopted_skills, rated_to)
         if after != recorded:
             licenses_after[specialization] = after

@@ -1,6 +1,6 @@
 """Tournament results: XP, credits, skill points, a badge, and the skill ratings."""
 
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from schemas.events import TournamentResult
 from schemas.keys import make_key
@@ -10,6 +10,8 @@ from streams.rules.entries import TOURNAMENT, Posting, points_per_skill
 from streams.rules.levels import changes_by, move_all, settle
 from streams.rules.ratings import change_results, rate
 from streams.rules.sources import NOTHING_GIVEN, recognise, row_specialization
+
+NO_BADGES: Final[frozenset[str]] = frozenset()
 
 
 class Badges(NamedTuple):
@@ -60,9 +62,10 @@ def _give(
 
     posting = Posting(TOURNAMENT, event.tournament_id, event.user_id, event.tournament_id, revision, run)
     xp = posting.xp(event.specialization, band.xp, given.xp_given, withdrawn=withdrawn)
-    results = {} if _rates_alike(adjustment) else change_results(state, event, given.specialization)
+    rating = ruleset.content.rating
+    results = {} if _rates_alike(adjustment) else change_results(state, event, given.specialization, rating)
     moved = move_all(state, changes_by(event.specialization, xp, also=results))
-    settled = settle(state, moved, rate(state, results, ruleset.content.rating))
+    settled = settle(state, moved, rate(state, results))
     return Grant(
         event_key=key if source is None else posting.key("result"),
         corrects=None if source is None else key,
@@ -96,7 +99,9 @@ def _rates_alike(adjustment: Adjustment | None) -> bool:
 
 def _change_badges(standing: frozenset[str], earned: str | None, ours: frozenset[str]) -> Badges:
     """`ours` are the badges that the rulesets at hand give for placements; any other is left alone."""
-    keeps = frozenset() if earned is None else frozenset((earned,))
+    keeps = NO_BADGES if earned is None else frozenset((earned,))
+    if not standing:
+        return Badges(earned, (), keeps)
     revoked = (standing & ours) - keeps
     granted = earned if earned not in standing else None
     return Badges(granted, tuple(sorted(revoked)), (standing - revoked) | keeps)
