@@ -12,7 +12,7 @@ from typing import Literal, NamedTuple
 from msgspec import Struct, field, structs
 
 from schemas.events import Skill
-from schemas.ruleset import Ruleset
+from schemas.ruleset import RatingRule, Ruleset
 
 RefusalReason = Literal[
     "undecodable",
@@ -46,11 +46,12 @@ class RatingPoint(NamedTuple):
 
 
 class RatedResult(Struct, frozen=True, gc=False):
-    """A recorded participation that counts for the skill ratings of its specialization."""
+    """A recorded participation that counts for the skill ratings of its specialization, as its own ruleset rates it."""
 
     placement: int | None
     participants: int | None
     skills: tuple[Skill, ...]
+    rule: RatingRule
 
 
 class Progress(Struct, frozen=True, gc=False):

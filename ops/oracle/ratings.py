@@ -10,16 +10,21 @@ Ratings = dict[str, tuple[float, int]]
 """Skill -> rating and number of results."""
 
 
-def ratings(user: User, rules: Rules, adopted: Mapping[str, Ratings] | None = None) -> dict[str, Ratings]:
-    """The user's ratings per specialization; `adopted` are the ones that licenses came with."""
+def ratings(
+    user: User, rulesets: Mapping[str, Rules], active: str, adopted: Mapping[str, Ratings] | None = None
+) -> dict[str, Ratings]:
+    """The user's ratings per specialization; `adopted` are the ones that licenses came with.
+
+    Each result counts as the ruleset has it that stands for its tournament.
+    """
     found: dict[str, Ratings] = {name: dict(skills) for name, skills in (adopted or {}).items()}
-    results: list[tuple[int, int, tuple[Any, ...]]] = []
+    results: list[tuple[int, int, tuple[Any, ...], Rules]] = []
     for tournament, source in user.tournaments.items():
         row = source.row
         if row is not None and row[4] and not source.adopted and not source.withdrawn:
-            results.append((row[5], tournament, row))
+            results.append((row[5], tournament, row, rulesets[source.ruleset or active]))
     results.sort(key=lambda result: result[:2])
-    for _, _, (_, placement, participants, specialization, skills, _) in results:
+    for _, _, (_, placement, participants, specialization, skills, _), rules in results:
         rated = found.setdefault(specialization, {})
         for name, performance in dict(reversed(skills)).items():
             rating, count = rated.get(name, (rules.rating_start, 0))

@@ -10,6 +10,7 @@ from psycopg2.extensions import cursor as Cursor
 from schemas.alerts import AlertSeen
 from sinks.invariants import queries
 from sinks.invariants.ratings import Recompute, compare_ratings
+from sinks.ledger.rulesets import fetch_rating_rules
 
 SHOWN: Final = 5
 """So much of what is wrong with a user is said in an alert; the rest is counted."""
@@ -87,7 +88,8 @@ def _rows(cursor: Cursor, kind: str, scope: Scope, recompute: Recompute) -> Sequ
     query = INVARIANTS[kind]
     if query is not None:
         return _execute(cursor, query, scope)
-    return list(compare_ratings(lambda statement: _execute(cursor, statement, scope), recompute))
+    rules = fetch_rating_rules(cursor)
+    return list(compare_ratings(lambda statement: _execute(cursor, statement, scope), rules, recompute))
 
 
 def _execute(cursor: Cursor, query: str, scope: Scope) -> list[tuple[Any, ...]]:

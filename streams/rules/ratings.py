@@ -2,6 +2,7 @@
 
 A result that comes in order is averaged into what the license holds. Every other change, a late result or a correction,
 makes the average anew from the adopted ratings and all results, with the very same steps, so both ways agree to the bit.
+Every result is averaged in by the ruleset that decided it, so that both ways agree across rulesets, too.
 """
 
 from collections.abc import Iterable, Mapping
@@ -18,8 +19,10 @@ NEUTRAL_TARGET: Final = 50.0
 ResultChanges = dict[str, dict[RatingPoint, RatedResult | None]]
 
 
-def change_results(state: UserState, event: TournamentResult, specialization_before: str | None) -> ResultChanges:
-    """The rated results that `event` takes away and adds, by specialization."""
+def change_results(
+    state: UserState, event: TournamentResult, specialization_before: str | None, rule: RatingRule
+) -> ResultChanges:
+    """The rated results that `event`, decided with `rule`, takes away and adds, by specialization."""
     changes: ResultChanges = {}
     if specialization_before is not None:
         for point in state.results.get(specialization_before, ()):
@@ -27,21 +30,21 @@ def change_results(state: UserState, event: TournamentResult, specialization_bef
                 changes[specialization_before] = {point: None}
     if event.status == "final" and event.skills:
         point = RatingPoint(event.occurred_at, event.tournament_id)
-        result = RatedResult(event.placement, event.participants, event.skills)
+        result = RatedResult(event.placement, event.participants, event.skills, rule)
         changes.setdefault(event.specialization, {})[point] = result
     return changes
 
 
-def rate(state: UserState, changes: ResultChanges, rule: RatingRule) -> dict[str, Rated]:
+def rate(state: UserState, changes: ResultChanges) -> dict[str, Rated]:
     """The ratings of every specialization in `changes`, after them."""
     rated = {}
     for specialization, changed in changes.items():
         license_ = state.licenses.get(specialization) or NEW_LICENSE
         results = state.results.get(specialization)
         if results is None:
-            rated[specialization] = _average(license_.skills, license_.rated_to, changed, rule)
+            rated[specialization] = _average(license_.skills, license_.rated_to, changed)
         else:
-            rated[specialization] = _average(license_.adopted_skills, None, {**results, **changed}, rule)
+            rated[specialization] = _average(license_.adopted_skills, None, {**results, **changed})
     return rated
 
 
@@ -49,19 +52,19 @@ def _average(
     baseline: Mapping[str, Rating],
     rated_to: RatingPoint | None,
     results: Mapping[RatingPoint, RatedResult | None],
-    rule: RatingRule,
 ) -> Rated:
     """The ratings that come of `baseline`, which holds all up to `rated_to`, and the results after it."""
     skills = dict(baseline)
     for point in sorted(results):
         result = results[point]
         if result is not None and result.skills:
-            _average_in(skills, result, rule)
+            _average_in(skills, result)
             rated_to = point
     return Rated(skills, rated_to)
 
 
-def _average_in(skills: dict[str, Rating], result: RatedResult, rule: RatingRule) -> None:
+def _average_in(skills: dict[str, Rating], result: RatedResult) -> None:
+    rule = result.rule
     standing = _standing(result.placement, result.participants)
     for skill in _distinct(result.skills):
         before = skills.get(skill.name)

@@ -59,7 +59,8 @@ class Student:
         self, state: UserState | None = None, *, ruleset: Ruleset = RULES, needed: Needed = results_needed
     ) -> None:
         self.state = state or UserState(USER, LEVELS)
-        self._ruleset = ruleset
+        self._rulesets: dict[str, Ruleset] = {}
+        self.decide_by(ruleset)
         self._needed = needed
         self.recorded: list[tuple[Event, Grant]] = []
         self._participations: dict[int, TournamentResult] = {}
@@ -82,10 +83,26 @@ class Student:
     def rated_results(self, specialization: str) -> dict[RatingPoint, RatedResult]:
         """The results that count for ratings, as the database would have them."""
         return {
-            RatingPoint(row.occurred_at, row.tournament_id): RatedResult(row.placement, row.participants, row.skills)
+            RatingPoint(row.occurred_at, row.tournament_id): RatedResult(
+                row.placement, row.participants, row.skills, self.ruleset_of(row).content.rating
+            )
             for row in self._participations.values()
             if row.status == "final" and row.specialization == specialization and row.skills
         }
+
+    def ruleset_of(self, event: Event) -> Ruleset:
+        """The ruleset that stands for what `event` is about."""
+        source = self.state.sources.get(base_key(event))
+        return self._rulesets.get((source and source.ruleset) or "", self._ruleset)
+
+    def know(self, ruleset: Ruleset) -> None:
+        """Have `ruleset` found where a source names it."""
+        self._rulesets[ruleset.hash] = ruleset
+
+    def decide_by(self, ruleset: Ruleset) -> None:
+        """Have new sources decided by `ruleset` from here on."""
+        self._ruleset = ruleset
+        self.know(ruleset)
 
     def ratings(self, specialization: str = "PLAYER") -> dict[str, tuple[float, int]]:
         rated = self.state.licenses[specialization].skills
@@ -97,7 +114,7 @@ class Student:
 
     def _record(self, event: Event) -> Decision:
         key = base_key(event)
-        decision = decide(self.state, event, payload_hash(event), self._ruleset)
+        decision = decide(self.state, event, payload_hash(event), self.ruleset_of(event))
         if isinstance(decision, Grant):
             self.state.advance(decision, key)
             self._apply_balances(decision)

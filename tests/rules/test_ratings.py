@@ -2,6 +2,7 @@ from itertools import permutations
 from typing import Any
 
 import pytest
+from msgspec import structs
 
 from schemas.events import TournamentResult
 from schemas.rewards import License, Rating, RatingPoint, UserState
@@ -91,6 +92,38 @@ def test_late_results_give_the_ratings_that_results_in_order_give(order: tuple[i
         late.deliver(*events)
     assert late.state.licenses == in_order.state.licenses
     assert late.ratings()["passing"][1] == 3
+
+
+FASTER = from_canonical_json(
+    to_canonical_json(
+        structs.replace(RULES.content, rating=structs.replace(RULES.content.rating, weight=0.5, start=20))
+    )
+)
+
+
+def test_a_result_is_averaged_in_by_the_ruleset_that_decided_it() -> None:
+    student = Student()
+    student.deliver(result(1, tournament=1, skills=skills(passing=100.0)))
+    student.decide_by(FASTER)
+    student.deliver(result(1, tournament=2, occurred_at=day(1), skills=skills(passing=0.0, speed=100.0)))
+    assert student.ratings() == {"passing": (30.0, 2), "speed": (60.0, 1)}
+    # A correction is decided by its source's own ruleset, and what came after it stays as its own has it.
+    student.deliver(result(1, tournament=1, revision=2, skills=skills(passing=0.0)))
+    assert student.ratings() == {"passing": (20.0, 2), "speed": (60.0, 1)}
+
+
+@pytest.mark.parametrize("order", list(permutations(range(4))))
+def test_late_results_give_the_same_across_rulesets(order: tuple[int, ...]) -> None:
+    by = [RULES, FASTER, RULES, FASTER]
+    in_order, late = Student(), Student()
+    for student, indices in (
+        (in_order, sorted(order, key=lambda n: (SEASON[n].occurred_at, SEASON[n].tournament_id))),
+        (late, order),
+    ):
+        for index in indices:
+            student.decide_by(by[index])
+            student.deliver(SEASON[index])
+    assert late.ratings() == in_order.ratings()
 
 
 CORRECTED: list[tuple[str, dict[str, Any], dict[str, Any], dict[str, Any]]] = [
