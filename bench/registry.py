@@ -41,7 +41,7 @@ MEASURES: Final = (
     Measure("floor", measure_floor, needs_kafka=False),
     Measure("sink", measure_sink, needs_kafka=False),
     Measure("sink_2_connections", measure_sink_2_connections, needs_kafka=False),
-    Measure("coupling_enforce_cost", measure_coupling_enforce_cost, needs_kafka=False),
+    Measure("coupling_enforce_cost", measure_coupling_enforce_cost),
     Measure("bare", measure_bare),
     Measure("pipeline", measure_pipeline),
     Measure("pipeline_2_workers", measure_pipeline_2_workers),
