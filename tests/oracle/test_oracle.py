@@ -205,11 +205,10 @@ def test_ratings_follow_the_order_of_the_results_and_not_of_their_arrival(desk: 
     desk.result(5, 9, 5, participants=5, skills=[{"name": "speed"}], occurred_at="2026-02-01T00:00:00Z")
     desk.result(5, 4, None, skills=[{"name": "speed", "performance": 90}], occurred_at="2026-02-01T00:00:00Z")
     # 4 before 9 of the same day: 50 -> 58 (90), -> 46.4 (0), then 8: -> 57.12 (100).
-    rules = desk.oracle.rules["r1"]
-    assert ratings(desk.oracle.users[5], rules) == {"PLAYER": {"speed": (57.12, 3)}}
+    assert ratings(desk.oracle.users[5], desk.oracle.rules, "r1") == {"PLAYER": {"speed": (57.12, 3)}}
     desk.result(5, 4, None, revision=2, status="withdrawn")
     # 50 -> 40 -> 52
-    assert ratings(desk.oracle.users[5], rules) == {"PLAYER": {"speed": (52.0, 2)}}
+    assert ratings(desk.oracle.users[5], desk.oracle.rules, "r1") == {"PLAYER": {"speed": (52.0, 2)}}
 
 
 def test_a_command_moves_the_level_and_xp_goes_on_from_there(desk: Desk) -> None:

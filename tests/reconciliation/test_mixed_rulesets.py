@@ -10,9 +10,12 @@ from msgspec import structs
 
 from schemas.events import TOURNAMENT_RESULTS
 from schemas.ruleset import from_canonical_json, load_default, to_canonical_json
+from sinks.database import connector
+from sinks.ledger import Identity, Ledger
 from sinks.ruleset_store import publish_ruleset
+from streams import rules
 from streams.reconciliation import sweep
-from tests.oracle.academy_log import Academy, result
+from tests.oracle.academy_log import GROUP, OWNER, Academy, result
 from tests.reconciliation.season import GRACE, run
 
 CONTENT = load_default().content
@@ -35,8 +38,11 @@ def rated(user_id: int, tournament_id: int, performance: float, **more: Any) -> 
 
 
 def publish(academy: Academy) -> None:
+    """Make the other ruleset the active one, for a ledger that has not asked yet which one is."""
     with closing(psycopg2.connect(academy.url)) as connection, connection, connection.cursor() as cursor:
         publish_ruleset(cursor, FASTER, "somebody")
+    academy.close()
+    academy.ledger = Ledger(connector(academy.url, name="test"), rules, Identity(GROUP, OWNER))
 
 
 def passing(academy: Academy, user_id: int) -> object:

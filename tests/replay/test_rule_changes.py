@@ -1,10 +1,10 @@
 """`laurels rules diff|simulate|publish` on a real broker and a real database."""
 
 from contextlib import closing
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from msgspec import structs
 
 from ops.cli import main
 from schemas.events import TOURNAMENT_RESULTS
@@ -73,7 +73,12 @@ def test_a_published_ruleset_decides_from_then_on_and_what_is_recorded_keeps_its
     delivery = academy.delivery(record(TOURNAMENT_RESULTS, 99, result(7, 77, 1)))
     correction = academy.delivery(record(TOURNAMENT_RESULTS, 98, result(5, 11, 2, revision=2)))
     with closing(fresh):
-        fresh.record(Batch([replace(delivery, coordinates=None), replace(correction, coordinates=None)], origin="http"))
+        fresh.record(
+            Batch(
+                [structs.replace(delivery, coordinates=None), structs.replace(correction, coordinates=None)],
+                origin="http",
+            )
+        )
     named = "SELECT event_key, ruleset FROM reward_receipts WHERE origin = 'http' ORDER BY 1"
     assert query(academy.url, named) == [
         ("tournament_11_result_5_r2", load_default().hash),
