@@ -50,6 +50,7 @@ TARGETS: Final = (
     Target("false alerts", lambda members: members["false_alerts"] + 0, 0, at_most=True),
     Target("season: differences", lambda members: _season(members, "differences"), 0, at_most=True),
     Target("season: differences after kills", lambda members: _season(members, "kills_differences"), 0, at_most=True),
+    Target("season: differences by new rules", lambda members: _season(members, "rules_differences"), 0, at_most=True),
     Target("season: verify, events/s", lambda members: _season(members, "verify_events_per_s"), 20_000),
     Target("season: replay of everything, rows", lambda members: _season(members, "replay_rows"), 0, at_most=True),
     Target("season: replay of everything / first time", lambda members: _season(members, "replay_ratio"), 3),

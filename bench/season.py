@@ -11,6 +11,7 @@ import sys
 import time
 from contextlib import closing
 from dataclasses import dataclass
+from importlib import resources
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, Final
@@ -47,6 +48,9 @@ WRITTEN: Final = """
 SELECT coalesce(sum(n_tup_ins + n_tup_upd + n_tup_del), 0) FROM pg_stat_user_tables
  WHERE schemaname = current_schema() AND relname = ANY(%s)
 """
+XP: Final = "SELECT coalesce(sum(xp_balance), 0) FROM users"
+RAISE: Final = ("xp = 500", "xp = 550")
+"""What the candidate says of champions, in place of what the academy's rules say."""
 REWARD_TABLES: Final = (*OWNED, PROGRESSIONS, "semesters", "sessions", "tournament_rosters", "dead_letters", "outbox")
 
 Members = dict[str, object]
@@ -68,6 +72,7 @@ def measure_season(run: Run) -> dict[str, object]:
         members |= academy.mend(users)
         members |= academy.replay_everything()
         members |= academy.mend_under_kills(users)
+        members |= academy.change_rules()
     return {"season": members}
 
 
@@ -199,6 +204,34 @@ class _Academy:
             check([replaying])
             time.sleep(LOOK_SECONDS)
         raise BenchFailed(f"the replay does not come to {events} events: {replaying.last_words()}")
+
+    # Other rules.
+
+    def change_rules(self) -> Members:
+        """Give champions more: simulate that, apply it to the whole season, verify, and explain one of them."""
+        candidate = self.folder / "candidate.toml"
+        candidate.write_text(resources.read_text("schemas.rulesets", "academy.toml").replace(*RAISE, 1))
+        simulated, simulate_seconds = self.laurels("rules", "simulate", str(candidate))
+        before = _number(self.cursor, XP)
+        applied, apply_seconds = self.laurels("replay", "apply", "--rules", str(candidate))
+        posted = _number(self.cursor, XP) - before
+        foreseen = simulated["would_have"]["xp"] - simulated["has"]["xp"]
+        if posted != foreseen:
+            raise BenchFailed(f"the simulation foresaw {foreseen} XP more, and {posted} were posted")
+        champion = simulated["users"][0]["user_id"]
+        story, explain_seconds = self.laurels("explain", "user", str(champion))
+        if not any(receipt["ruleset"] == simulated["ruleset"] for receipt in story["receipts"]):
+            raise BenchFailed(f"nothing in the story of user {champion} names the new ruleset")
+        differences, _ = self.verify()
+        return {
+            "rules_users": len(simulated["users"]),
+            "rules_simulate_seconds": _short(simulate_seconds),
+            "rules_apply_seconds": _short(apply_seconds),
+            "rules_adjusted": applied["counts"]["adjusted"],
+            "rules_xp": posted,
+            "rules_explain_seconds": _short(explain_seconds),
+            "rules_differences": differences,
+        }
 
     # Commands.
 

@@ -98,3 +98,5 @@ def test_a_season_is_put_back_for_some_users_and_mended_by_replay(postgres: dict
     assert (season["replay_recorded"], season["replay_rows"]) == (0, 0)
     assert season["apply_recorded"] > 0
     assert season["plan_rows"] >= season["restored_rows_lost"] > 0
+    assert season["rules_adjusted"] > 0
+    assert season["rules_differences"] == 0
