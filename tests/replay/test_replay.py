@@ -1,9 +1,9 @@
 """`laurels replay` on a real broker and a real database."""
 
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
 
 import pytest
+from msgspec.structs import replace
 
 from ops.replay import planning
 from schemas.events import TOURNAMENT_RESULTS
