@@ -97,8 +97,8 @@ class States:
         return (source for user in self.users.values() for source in user.sources.values())
 
 
-def array(values: Iterable[int]) -> str:
-    """A Postgres integer array literal: much cheaper than adapting every element."""
+def array(values: Iterable[object]) -> str:
+    """A Postgres array literal of numbers, times and NULLs: much cheaper than adapting every element."""
     return "{" + ",".join(map(str, values)) + "}"
 
 

@@ -1,9 +1,8 @@
 """Writes a batch's rows. Called inside the ledger's transaction, with the users' rows locked."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from io import StringIO
 from itertools import chain
-from typing import Any
 
 import msgspec
 from psycopg2.extensions import cursor as Cursor
@@ -11,7 +10,7 @@ from psycopg2.extensions import cursor as Cursor
 from schemas.events import SessionAttendance, TournamentResult
 from schemas.rewards import License
 from sinks.ledger.rows import COLUMNS, BadgeRow, Rows, SourceRow, text, time_text
-from sinks.ledger.states import States, array
+from sinks.ledger.states import States, array, text_array
 
 UPDATE_BALANCES = """
 UPDATE users SET xp_balance = users.xp_balance + delta.xp, credit_balance = users.credit_balance + delta.credits
@@ -34,21 +33,23 @@ COPY specialization_progress (student_id, specialization_id, current_level, tota
     theory_hours_completed, practice_hours_completed, level_adjustment, milestones_paid) FROM STDIN
 """
 
+# A license's skills are JSON, one a line: taking them out of one JSON array of rows cost half as much again.
 UPDATE_LICENSES = """
 UPDATE user_licenses AS license
-SET current_level = after.level, max_achieved_level = after.highest_level, football_skills = after.skills,
+SET current_level = after.level, max_achieved_level = after.highest_level, football_skills = after.skills::jsonb,
     rated_at = after.rated_at, rated_tournament_id = after.rated_tournament_id
-FROM jsonb_to_recordset(%s) AS after (id bigint, level int, highest_level int, skills jsonb, rated_at timestamptz,
-    rated_tournament_id bigint)
+FROM unnest(%s::bigint[], %s::int[], %s::int[], string_to_array(%s, chr(10), ''), %s::timestamptz[], %s::bigint[])
+     AS after (id, level, highest_level, skills, rated_at, rated_tournament_id)
 WHERE license.id = after.id
 """
 
 INSERT_LICENSES = """
 INSERT INTO user_licenses (user_id, specialization_type, current_level, max_achieved_level, football_skills, rated_at,
     rated_tournament_id)
-SELECT user_id, specialization, level, highest_level, skills, rated_at, rated_tournament_id
-FROM jsonb_to_recordset(%s) AS made (user_id bigint, specialization text, level int, highest_level int, skills jsonb,
-    rated_at timestamptz, rated_tournament_id bigint)
+SELECT user_id, specialization, level, highest_level, skills::jsonb, rated_at, rated_tournament_id
+FROM unnest(%s::bigint[], %s::text[], %s::int[], %s::int[], string_to_array(%s, chr(10), ''), %s::timestamptz[],
+            %s::bigint[])
+     AS made (user_id, specialization, level, highest_level, skills, rated_at, rated_tournament_id)
 RETURNING id, user_id, specialization_type
 """
 
@@ -212,13 +213,16 @@ def _write_states(cursor: Cursor, rows: Rows, states: States) -> None:
     if changed_progress:
         updates.append((UPDATE_PROGRESS, tuple(map(array, zip(*changed_progress, strict=True)))))
     if changed_licenses:
-        updates.append((UPDATE_LICENSES, (_encode_json(changed_licenses).decode(),)))
+        ids, licenses = zip(*changed_licenses, strict=True)
+        updates.append((UPDATE_LICENSES, (array(ids), *_license_columns(licenses))))
     if updates:
         statements, parameters = zip(*updates, strict=True)
         cursor.execute(";".join(statements), tuple(chain.from_iterable(parameters)))
     _copy(cursor, COPY_PROGRESS, made_progress)
     if made_licenses:
-        cursor.execute(INSERT_LICENSES, (_encode_json(made_licenses).decode(),))
+        pairs, licenses = zip(*made_licenses, strict=True)
+        owners, specializations = zip(*pairs, strict=True)
+        cursor.execute(INSERT_LICENSES, (array(owners), text_array(specializations), *_license_columns(licenses)))
         states.license_ids.update({(user_id, name): row_id for row_id, user_id, name in cursor.fetchall()})
 
 
@@ -236,29 +240,33 @@ def _progress_rows(rows: Rows, states: States) -> tuple[list[str], list[tuple[in
     return made, changed
 
 
-def _license_rows(rows: Rows, states: States) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+def _license_rows(
+    rows: Rows, states: States
+) -> tuple[list[tuple[tuple[int, str], License]], list[tuple[int, License]]]:
     """New licenses, and changed ones by row id."""
-    made: list[dict[str, Any]] = []
-    changed: list[dict[str, Any]] = []
-    for user_id, specialization in sorted(rows.licenses):
-        values = _license_values(states.users[user_id].licenses[specialization])
-        row_id = states.license_ids.get((user_id, specialization))
+    made: list[tuple[tuple[int, str], License]] = []
+    changed: list[tuple[int, License]] = []
+    for owned in sorted(rows.licenses):
+        user_id, specialization = owned
+        license_ = states.users[user_id].licenses[specialization]
+        row_id = states.license_ids.get(owned)
         if row_id is None:
-            made.append({"user_id": user_id, "specialization": specialization, **values})
+            made.append((owned, license_))
         else:
-            changed.append({"id": row_id, **values})
+            changed.append((row_id, license_))
     return made, changed
 
 
-def _license_values(license_: License) -> dict[str, Any]:
-    at = license_.rated_to
-    return {
-        "level": license_.level,
-        "highest_level": license_.highest_level,
-        "skills": license_.skills or None,
-        "rated_at": at and at.occurred_at,
-        "rated_tournament_id": at and at.tournament_id,
-    }
+def _license_columns(licenses: Sequence[License]) -> tuple[str, ...]:
+    """Levels, highest levels, skills, and what they are rated up to, as the statements above take them."""
+    rated = [license_.rated_to for license_ in licenses]
+    return (
+        array(license_.level for license_ in licenses),
+        array(license_.highest_level for license_ in licenses),
+        b"\n".join(_encode_json(license_.skills) if license_.skills else b"" for license_ in licenses).decode(),
+        array("NULL" if at is None else time_text(at.occurred_at) for at in rated),
+        array("NULL" if at is None else at.tournament_id for at in rated),
+    )
 
 
 def _write_progressions(cursor: Cursor, rows: Rows, states: States) -> None:
