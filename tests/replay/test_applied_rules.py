@@ -91,6 +91,9 @@ def test_what_is_recorded_is_adjusted_to_a_ruleset_exactly_as_planned_and_simula
     assert {user["user_id"]: user["xp"] for user in planned["users"]} == gained
     assert planned["increases"]["xp"] == sum(gained.values())
     assert not any(planned["decreases"].values())
+    # Rows change where what they say does: what two tournaments gave.
+    assert planned["changed"]["tournament_participations"] == 2
+    assert "session_attendances" not in planned["changes"]
     applied = laurels("replay", "apply", "--plan", planned["plan"])
     assert applied["counts"]["recorded"] == 0
     assert query(academy.url, RECEIPTS) == [(applied["counts"]["adjusted"],)]
@@ -245,6 +248,17 @@ def test_what_was_corrected_is_adjusted_by_its_last_revision_alone(
         == 3
     )
     assert_all_holds(academy, laurels)
+
+
+def test_what_another_event_says_than_the_one_that_stands_is_not_adjusted(
+    academy: Academy, laurels: Laurels, generous: str
+) -> None:
+    # The thirteenth result says once more, and otherwise, where user 1 came in tournament 10: a dead letter.
+    assert (
+        laurels("replay", "plan", "--rules", generous, "--topic", TOURNAMENT_RESULTS, "--from", "13")["changes"] == {}
+    )
+    applied = laurels("replay", "apply", "--rules", generous, "--topic", TOURNAMENT_RESULTS, "--from", "13")
+    assert (applied["events"], applied["counts"]["adjusted"]) == (1, 0)
 
 
 def test_what_was_withdrawn_gives_nothing_by_any_ruleset(
