@@ -19,7 +19,7 @@ from sinks.alert_desk import PERIOD, AlertFilter, Row, acknowledge, fetch_alert,
 from sinks.alert_desk import silence as make_silence
 
 Text = Annotated[str, Query(max_length=200, pattern=r"^[^\x00]*$")]
-Fingerprint = Annotated[str, Path(pattern=r"^[0-9a-f]{32}$")]
+Fingerprint = Annotated[str, Path(pattern=r"^[0-9a-f]{32}$", examples=["3f9c2b7a51d04e683f9c2b7a51d04e68"])]
 
 EXAMPLE: Final = {"for": "4h", "reason": "ratings are being recomputed", "scope": "alert"}
 

@@ -37,6 +37,10 @@ def fill(wired: Wired) -> None:
         'INSERT INTO dead_letters (id, topic, log_id, partition, "offset", reason, detail, key, value)'
         " SELECT n, 'credit-transfers', 'l', 0, n, 'invalid_event', '', '1', '{}' FROM generate_series(1, 20) AS n"
     )
+    wired.api.query(
+        "INSERT INTO reward_alerts (fingerprint, kind, subject, severity, status, labels, annotations)"
+        " VALUES ('3f9c2b7a51d04e683f9c2b7a51d04e68', 'INV-R01', 'user 5', 'critical', 'firing', '{}', '{}')"
+    )
     wired.api.query("INSERT INTO replay_runs (id, status, request, requested_by) VALUES ('0', 'planned', '{}', 'ada')")
     wired.api.query("INSERT INTO user_licenses (user_id, specialization_type, current_level) VALUES (1, 'PLAYER', 3)")
     with wired.api.client(role="admin") as client:

@@ -35,6 +35,10 @@ def test_the_role_of_the_api_is_enough_for_every_write(wired: Wired, as_api: str
         " VALUES (1, 'credit-transfers', 'l', 0, 0, 'invalid_event', '', '1', '{}')"
     )
     wired.api.query("INSERT INTO user_licenses (user_id, specialization_type, current_level) VALUES (1, 'PLAYER', 3)")
+    wired.api.query(
+        "INSERT INTO reward_alerts (fingerprint, kind, subject, severity, status, labels, annotations)"
+        " VALUES (repeat('a', 32), 'INV-R01', 'user 1', 'critical', 'firing', '{}', '{}')"
+    )
     given = {"topic_prefix": wired.settings.topic_prefix}
     token = wired.api.tokens["admin"]
     with (
@@ -49,7 +53,9 @@ def test_the_role_of_the_api_is_enough_for_every_write(wired: Wired, as_api: str
             client.post("/api/v1/level-commands", json={"command_id": "c", "user_id": 2, "new_level": 2}),
             client.post("/api/v1/dead-letters/1/retry"),
             client.post("/api/v1/dead-letters/1/drop", json={"reason": "sent by a broken gateway"}),
+            client.post(f"/api/v1/alerts/{'a' * 32}/ack"),
+            client.post(f"/api/v1/alerts/{'a' * 32}/silence", json={"for": "4h", "reason": "known"}),
             client.post("/api/v1/licenses/admin/sync/user/1"),
             client.post("/api/v1/licenses/admin/sync/all", json={"dry_run": False}),
         ]
-    assert [answer.status_code for answer in answers] == [202, 201, 201, 200, 200, 200, 200]
+    assert [answer.status_code for answer in answers] == [202, 201, 201, 200, 200, 200, 201, 200, 200]
