@@ -71,26 +71,27 @@ class Followed(Stage):
         return sum(self._end(where) for where in self._all(REWARD_ENTRIES))
 
     def wait_until_it_follows(self) -> None:
-        """Touch users until a follower has checked them: it begins at the end of the log."""
+        """Wait until whatever was announced so far is checked, and Kafka has it that it was.
+
+        A follower begins at the end of the log, so users are touched until it has checked something.
+        """
         self.wait_until(self._touched_and_committed)
-        self.wait_until_followed()
-
-    def _touched_and_committed(self) -> bool:
-        touch = "UPDATE users SET xp_balance = xp_balance {} 1 WHERE id = {}"
-        self.query("; ".join(touch.format(sign, user) for user in range(1, 9) for sign in "+-"))
-        committed = self._reader.committed(self._all(REWARD_ENTRIES), ANSWER_SECONDS)
-        return all(where.offset >= 0 for where in committed)
-
-    def wait_until_followed(self) -> None:
-        """Wait until whatever was announced so far is checked, and Kafka has it that it was."""
         self.wait_until(lambda: self.query("SELECT count(*) FROM outbox") == [(0,)])
         self.wait_until(self._all_committed)
+
+    def _touched_and_committed(self) -> bool:
+        committed = self._reader.committed(self._all(REWARD_ENTRIES), ANSWER_SECONDS)
+        if all(where.offset >= 0 for where in committed):
+            return True
+        touch = "UPDATE users SET xp_balance = xp_balance {} 1 WHERE id = {}"
+        self.query("; ".join(touch.format(sign, user) for user in range(1, 9) for sign in "+-"))
+        return False
 
     def _all_committed(self) -> bool:
         partitions = self._all(REWARD_ENTRIES)
         ends = [self._end(where) for where in partitions]
         committed = [where.offset for where in self._reader.committed(partitions, ANSWER_SECONDS)]
-        return all(offset == end or not end for offset, end in zip(committed, ends, strict=True))
+        return committed == ends
 
     def _all(self, topic: str) -> list[TopicPartition]:
         return [TopicPartition(self.namespace + topic, partition, 0) for partition in range(self._partitions)]

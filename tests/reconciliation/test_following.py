@@ -61,7 +61,7 @@ def test_killed_at_any_step_of_a_check_it_tells_once(followed: Followed, step: s
     followed.query(BREAK, [5])
     assert followed.following(failpoint=step).ended() == -signal.SIGKILL
     followed.following()
-    followed.wait_until_followed()
+    followed.wait_until_it_follows()
     followed.wait_until(followed.told)
     assert followed.told_in_all() == {("INV-R01", "user 5", "firing"): 1}
     # The message was read again: that is what told, and no sweep.
@@ -86,7 +86,7 @@ def test_what_changes_while_no_follower_runs_is_told_when_one_comes_back(followe
         ("INV-R01", "user 6", "firing"): 1,
     }
     followed.wait_until(lambda: len(followed.told()) >= len(told))
-    followed.wait_until_followed()
+    followed.wait_until_it_follows()
     assert followed.told_in_all() == told
 
 
@@ -104,7 +104,7 @@ def test_beside_workers_that_are_killed_nothing_is_told_that_is_not_so(make_foll
         worker = stage.recording(batch_events=20)
     stage.publish([event | {"revision": 2, "status": "late"} for event in events[::7]])
     stage.wait_until_read()
-    stage.wait_until_followed()
+    stage.wait_until_it_follows()
     assert stage.sessions_recorded() == once_each(events)
     assert stage.query("SELECT kind, subject FROM reward_alerts WHERE kind !~ '^OPS'") == []
     assert [told for told in stage.told_in_all() if not told[0].startswith("OPS")] == []
@@ -121,14 +121,14 @@ def test_two_followers_share_the_users_and_tell_each_alert_once(make_followed: M
     for user in USERS:
         stage.query(BREAK, [user])
     stage.wait_until(lambda: len(stage.told()) >= len(USERS))
-    stage.wait_until_followed()
+    stage.wait_until_it_follows()
     once = {("INV-R01", f"user {user}", "firing"): 1 for user in USERS}
     assert stage.told_in_all() == once
     first.kill()
     for user in USERS:
         stage.query(MEND, [user])
     stage.wait_until(lambda: len(stage.told()) >= 2 * len(USERS))
-    stage.wait_until_followed()
+    stage.wait_until_it_follows()
     assert stage.told_in_all() == once | {("INV-R01", f"user {user}", "resolved"): 1 for user in USERS}
     assert second.runs
 
@@ -160,7 +160,7 @@ def test_a_statement_that_touches_a_hundred_thousand_users_makes_few_messages_th
     followed.following(sweep_interval_seconds=1)
     fires = "SELECT count(*) FROM reward_alerts WHERE kind = 'INV-R01' AND status = 'firing' AND subject LIKE 'user %%'"
     followed.wait_until(lambda: followed.query(fires) == [(BROKEN,)])
-    followed.wait_until_followed()
+    followed.wait_until_it_follows()
     assert followed.announced() == announced + 1
     told = followed.told_in_all()
     assert len(told) == STORM_LIMIT + 1
