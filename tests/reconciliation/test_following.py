@@ -1,5 +1,6 @@
 """`laurels reconcile --follow` on real topics: told once, whoever is killed, and nothing that is not so."""
 
+import json
 import signal
 from collections.abc import Callable
 from contextlib import closing
@@ -9,7 +10,7 @@ import pytest
 
 from schemas.alerts import fingerprint
 from sinks.alerts import STORM_LIMIT, STORM_SUBJECT
-from tests.reconciliation.following import Followed
+from tests.reconciliation.following import FOLLOW, Followed
 from tests.streams.stage import once_each, presences
 
 MakeFollowed = Callable[[int], Followed]
@@ -47,6 +48,28 @@ def test_a_follower_looks_at_publishers_too_and_a_worker_at_the_seals(followed: 
     outcomes = "SELECT task, outcome FROM scheduled_runs WHERE finished_at IS NOT NULL"
     done = {"partitioning": {"wrong": []}, "verify-chain": {"seals": 0, "rows": 0, "broken": 0}}
     followed.wait_until(lambda: done.items() <= dict(followed.query(outcomes)).items())
+
+
+def test_what_the_topics_say_and_the_tables_do_not_is_an_alert_too(followed: Followed) -> None:
+    followed.recording()
+    followed.publish(presences(USERS, [1]))
+    followed.wait_until_read()
+
+    def reconcile() -> tuple[int, list[str]]:
+        command = (*FOLLOW[:-1], "--full", "--json")
+        looked = followed.worker(command=command)
+        code = looked.ended()
+        return code, [difference["table"] for difference in json.loads(looked.said)["differences"]]
+
+    fires = "SELECT kind, subject FROM reward_alerts WHERE status = 'firing'"
+    assert reconcile() == (0, [])
+    # No entry and no balance: only the topic says that it should be there.
+    followed.query("UPDATE session_attendances SET minutes = 7 WHERE user_id = 5")
+    assert reconcile() == (1, ["session_attendances"])
+    assert followed.query(fires) == [("INV-R09", "the topics")]
+    followed.query("UPDATE session_attendances SET minutes = 0 WHERE user_id = 5")
+    assert reconcile() == (0, [])
+    assert followed.query(fires) == []
 
 
 @pytest.mark.parametrize(("step", "raised"), [("check_before_commit", 1), ("check_after_commit", 2)])
