@@ -20,39 +20,53 @@ EXIT_INTERRUPTED: Final = 130
 
 @dataclass(frozen=True, slots=True)
 class Command:
-    """A name on the command line; `module` has `register(app)`, which adds it and perhaps others to a Typer app."""
+    """A name on the command line; `module` has `register(app)`, which adds it and perhaps others to a Typer app.
+
+    `role` is the database role that may do all that the command does.
+    """
 
     name: str
     module: str
     summary: str
+    role: str = "laurels_worker"
 
+
+_OWNER: Final = "the tables' owner"
 
 COMMANDS: Final = (
     Command("up", "ops.up", "Run everything on this machine."),
     Command("worker", "ops.worker", "Record what the topics bring."),
     Command("api", "ops.api", "Serve HTTP: publishing, reads, administration, the console."),
-    Command("tokens", "ops.tokens", "Make tokens for the API, list them, revoke them."),
+    Command("tokens", "ops.tokens", "Make tokens for the API, list them, revoke them.", role="laurels_api"),
     Command("relay", "ops.relay", "Relay the outbox to Kafka, without a worker."),
-    Command("migrate", "ops.migrate", "Bring the database up to date, or adopt an academy's own."),
+    Command("migrate", "ops.migrate", "Bring the database up to date, or adopt an academy's own.", role=_OWNER),
     Command("doctor", "ops.doctor", "Check everything Laurels needs, and say what to mend."),
     Command("topics", "ops.topics", "Create the topics."),
     Command("publish", "ops.publish", "Publish events from JSONL."),
     Command("generate", "ops.generate", "Make realistic events."),
-    Command("verify", "ops.verify", "Prove that Postgres holds what the topics say."),
+    Command("verify", "ops.verify", "Prove that Postgres holds what the topics say.", role="laurels_readonly"),
     Command("positions", "ops.positions", "See where reading stands, move it to another cluster, accept a loss."),
     Command("dlq", "ops.dlq", "Look at dead letters, retry them or give them up."),
     Command("sync", "ops.sync", "Find where progress and license disagree, plan repairs and apply them."),
     Command(
-        "coupling", "ops.coupling", "Check progress against license, and have the database refuse what parts them."
+        "coupling",
+        "ops.coupling",
+        "Check progress against license, and have the database refuse what parts them.",
+        role=_OWNER,
     ),
     Command("reconcile", "ops.reconcile", "Check every invariant, raise alerts and resolve them."),
     Command("alerts", "ops.alerts", "Look at alerts, silence and acknowledge them."),
     Command("ledger", "ops.ledger", "Look into the ledger's past, export it, and prove that nobody tampered with it."),
-    Command("erase", "ops.erase", "Erase what is personal about a user."),
-    Command("explain", "ops.explain", "Tell how an entry or a user's rewards came about."),
-    Command("replay", "ops.replay", "Read a range of the topics again, and record what is missing."),
+    Command("erase", "ops.erase", "Erase what is personal about a user.", role=_OWNER),
+    Command("explain", "ops.explain", "Tell how an entry or a user's rewards came about.", role="laurels_readonly"),
+    Command(
+        "replay",
+        "ops.replay",
+        "Read a range of the topics again, and record what is missing.",
+        role="laurels_api",
+    ),
     Command("repair", "ops.repair", "Mend what the ledger says and a table does not."),
-    Command("rules", "ops.rules", "Check, compare and publish rulesets."),
+    Command("rules", "ops.rules", "Check, compare and publish rulesets.", role="laurels_api"),
     Command("bench", "ops.bench", "Measure throughput and latency."),
 )
 
@@ -92,25 +106,42 @@ def main(arguments: Sequence[str] | None = None) -> None:
     given = list(sys.argv[1:] if arguments is None else arguments)
     try:
         build_app(given)(given)
-    except LaurelsError as error:
-        _fail(error)
-    except Exception as error:
-        # Asked for here, and not above: only a command that has imported the client can meet its errors.
-        if not _is_unreachable_database(error):
-            raise
-        _fail(error)
     except KeyboardInterrupt:
         sys.exit(EXIT_INTERRUPTED)
+    except Exception as error:
+        if (refusal := _find_refusal(error)) is not None:
+            _fail(f"Postgres does not permit it: {refusal}; it takes a user who is, or was granted, {_role(given)}")
+        if not isinstance(error, LaurelsError) and not _is_unreachable_database(error):
+            raise
+        _fail(str(error))
+
+
+def _find_refusal(error: BaseException | None) -> str | None:
+    """What Postgres refuses for want of a privilege, where that is what stands behind the error."""
+    # Asked for here, and not above: only a command that has imported the client can meet its errors.
+    from psycopg2.errors import InsufficientPrivilege  # noqa: PLC0415  `--help` need not wait for it
+
+    while error is not None:
+        refused = getattr(error, "orig", error)
+        if isinstance(refused, InsufficientPrivilege):
+            return str(refused).splitlines()[0]
+        error = error.__cause__
+    return None
 
 
 def _is_unreachable_database(error: Exception) -> bool:
-    from psycopg2 import OperationalError  # noqa: PLC0415  see main
+    from psycopg2 import OperationalError  # noqa: PLC0415  as above
 
     return isinstance(getattr(error, "orig", error), OperationalError)
 
 
-def _fail(error: Exception) -> NoReturn:
-    print(f"laurels: {redact(' '.join(str(error).split()))}", file=sys.stderr)
+def _role(arguments: Sequence[str]) -> str:
+    named = next((argument for argument in arguments if not argument.startswith("-")), None)
+    return next((command.role for command in COMMANDS if command.name == named), _OWNER)
+
+
+def _fail(message: str) -> NoReturn:
+    print(f"laurels: {redact(' '.join(message.split()))}", file=sys.stderr)
     sys.exit(EXIT_FAILED)
 
 
