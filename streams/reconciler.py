@@ -26,7 +26,7 @@ from psycopg2.extensions import cursor as Cursor
 
 from schemas.errors import MustStop
 from schemas.events import REWARD_ALERTS, REWARD_ENTRIES
-from schemas.messages import Alert, RewardEntry
+from schemas.messages import Alert, ChangedRows
 from schemas.settings import Settings
 from sinks.database import connector
 from sinks.failpoints import failpoint
@@ -39,7 +39,7 @@ from streams.consumer import Consumer, LinkedMessage
 from streams.logs import Logs
 from streams.monitor import Monitor
 from streams.partitioning import Partitioning
-from streams.reconciliation import PositionsSeen, check_users, grace_of, sweep, touched_users
+from streams.reconciliation import PositionsSeen, TouchedByEvent, check_users, grace_of, sweep, touched_users
 from streams.schedule import Schedule, Task
 from streams.session import Session
 from streams.telemetry import Telemetry
@@ -49,6 +49,8 @@ from streams.webhook import Webhook
 
 PAUSE_SECONDS: Final = 0.02
 """How long messages gather before they are decoded."""
+NICENESS: Final = 10
+"""Where recording needs the whole machine it gets it, and is followed as far as there is time."""
 STOP_SECONDS: Final = 5.0
 TIMEOUT_SECONDS: Final = 10.0
 LOOK_SECONDS: Final = 0.25
@@ -68,7 +70,7 @@ class Reconciler:
         self._logs = Logs(settings.librdkafka(), prefix=settings.topic_prefix)
         self._grace = grace_of(settings)
         self._webhook = Webhook(settings.webhook_url.get_secret_value()) if settings.webhook_url else None
-        self._decode = msgspec.json.Decoder(RewardEntry).decode
+        self._decode = msgspec.json.Decoder(TouchedByEvent | ChangedRows).decode
         self._decode_alert = msgspec.json.Decoder(Alert).decode
         self._positions = PositionsSeen()
         self._touched = Touched()
@@ -177,7 +179,7 @@ class Reconciler:
             for tp, end in todo.ends.items():
                 self._acknowledge(tp, end)
 
-    def _entries(self, messages: Iterable[LinkedMessage]) -> Iterable[RewardEntry]:
+    def _entries(self, messages: Iterable[LinkedMessage]) -> Iterable[TouchedByEvent | ChangedRows]:
         for message in messages:
             try:
                 yield self._decode(cast("bytes", message.value))
@@ -226,6 +228,7 @@ class Reconciler:
 
 async def reconcile_forever(settings: Settings) -> None:
     """Check whoever is touched until SIGTERM; several processes share the work."""
+    os.nice(NICENESS)
     telemetry = Telemetry()
     reconciler = Reconciler(settings, f"{settings.group}-reconcile", telemetry)
     stop = asyncio.Event()

@@ -10,10 +10,11 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Final
 
+from msgspec import Struct
 from psycopg2.extensions import cursor as Cursor
 
 from schemas.alerts import AlertSeen
-from schemas.messages import RecordedEntry, RewardEntry
+from schemas.messages import ChangedRows, EntryFields
 from schemas.rewards import License, RatedResult, Rating, RatingPoint, UserState
 from schemas.settings import Settings
 from sinks.alerts import raise_alerts, resolve_absent, resolve_alerts
@@ -79,15 +80,28 @@ def recompute(license_: License, results: Mapping[RatingPoint, RatedResult]) -> 
     return rate(state, {"rated": {}})["rated"].skills
 
 
-def touched_users(entries: Iterable[RewardEntry]) -> Touch:
+class TouchedByGrant(Struct, frozen=True, gc=False):
+    """Of a `GrantNote` what touches others than the receipt's own user."""
+
+    credits: list[EntryFields] = []
+
+
+class TouchedByEvent(Struct, frozen=True, tag_field="kind", tag="recorded", gc=False):
+    """Of a `RecordedEntry` as little as it takes to know whom it touches: there are thousands a second."""
+
+    user_id: int
+    grant: TouchedByGrant
+
+
+def touched_users(entries: Iterable[TouchedByEvent | ChangedRows]) -> Touch:
     """The users that messages on `reward-entries` speak of, and whether more are touched than are named."""
     recorded: set[int] = set()
     changed: set[int] = set()
     everybody = False
     for entry in entries:
-        if isinstance(entry, RecordedEntry):
+        if isinstance(entry, TouchedByEvent):
             recorded.add(entry.user_id)
-            recorded.update(int(credit[2]) for credit in entry.grant.get("credits", ()) if len(credit) > 2)  # noqa: PLR2004
+            recorded.update(int(credit[2]) for credit in entry.grant.credits if len(credit) > 2)  # noqa: PLR2004
         else:
             changed.update(entry.user_ids)
             everybody |= entry.truncated

@@ -1,7 +1,7 @@
 """Who is to be checked, and in which order: whom somebody else's changes touch first, at once, and before all others.
 
 Whom the workers recorded for gathers for a moment, so that a busy user is checked once and not for each event. Where more
-is recorded than can be checked within about a second, everybody of that round waits a little longer, for a tenth of the
+is recorded than can be checked within about a second, everybody of that round waits a little longer, for a twentieth of the
 time: checking then leaves the machine to recording. What was read is acknowledged once whom it touches is checked.
 """
 
@@ -18,7 +18,7 @@ CHANGED_AT_ONCE: Final = 2_000
 RECORDED_AT_ONCE: Final = 250
 """So few that what others change does not wait long for them."""
 MANY: Final = 4_000
-SHARE: Final = 0.1
+SHARE: Final = 0.05
 LULL_SECONDS: Final = 0.5
 """Nothing came for so long: then nobody needs the machine more."""
 MOST: Final = 200_000
