@@ -17,6 +17,7 @@ from confluent_kafka import Consumer, TopicPartition
 from psycopg2.extensions import connection as Connection
 
 from bench.errors import BenchFailed
+from bench.following import following
 from bench.latency import quantiles
 from bench.plants import PLANTS, Plant, Subject, Where
 from bench.publishing import Publisher
@@ -43,21 +44,12 @@ GIVE_UP_SECONDS: Final = 10.0
 START_SECONDS: Final = 60.0
 POLL_SECONDS: Final = 0.02
 
-RECONCILER: Final = ("-m", "ops.cli", "reconcile", "--follow")
-
 VICTIMS: Final = """
 SELECT user_id FROM user_licenses JOIN specialization_progress ON student_id = user_id
  GROUP BY user_id
 HAVING count(*) = 1 AND bool_and(specialization_type = 'PLAYER' AND specialization_id = 'PLAYER')
  ORDER BY user_id
 """
-
-
-@contextmanager
-def reconciler(stand: Stand, url: str, prefix: str, **settings: object) -> Iterator[Child]:
-    """`laurels reconcile --follow`, beside the workers of the same group."""
-    with stand.process("reconcile", RECONCILER, database=url, prefix=prefix, group=GROUP, **settings) as child:
-        yield child
 
 
 class Told:
@@ -157,7 +149,7 @@ def measure_alerts(run: Run) -> dict[str, object]:
         watch(url, recorded_of(GROUP, published), len(history), working)
         first, *planted = _choose(url, number + 1)
         _prepare(url, planted)
-        with reconciler(run.stand, url, prefix) as reconciling, closing(Told(run.stand, prefix)) as told:
+        with following(run.stand, url, prefix) as reconciling, closing(Told(run.stand, prefix)) as told:
             _wait_until_told(url, told, first, reconciling)
             with _under_load(run.stand, prefix, load) as rate:
                 began = time.monotonic()

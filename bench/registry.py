@@ -10,6 +10,7 @@ from bench.errors import BenchFailed
 from bench.growth import measure_memory, measure_preload
 from bench.kills import measure_kills
 from bench.latency import measure_latency
+from bench.reconciliation import measure_pipeline_with_relay_and_reconciliation, measure_reconcile_cost
 from bench.rivals import measure_bare, measure_naive, measure_quix
 from bench.run import Run
 from bench.season import measure_season
@@ -46,6 +47,8 @@ MEASURES: Final = (
     Measure("pipeline", measure_pipeline),
     Measure("pipeline_2_workers", measure_pipeline_2_workers),
     Measure("pipeline_with_relay", measure_pipeline_with_relay),
+    Measure("pipeline_with_relay_and_reconciliation", measure_pipeline_with_relay_and_reconciliation),
+    Measure("reconcile_cost", measure_reconcile_cost, by_default=False),
     Measure("redelivery", measure_redelivery),
     Measure("naive", measure_naive),
     Measure("quix", measure_quix),
@@ -61,6 +64,8 @@ MEMBERS: Final = (
     "pipeline_events_per_s",
     "pipeline_2_workers_events_per_s",
     "pipeline_with_relay_events_per_s",
+    "pipeline_with_relay_and_reconciliation_events_per_s",
+    "reconcile_cost_percent",
     "sink_events_per_s",
     "sink_2_connections_events_per_s",
     "sink_2_processes_events_per_s",

@@ -43,6 +43,7 @@ TARGETS: Final = (
     Target("pipeline, 2 workers / 1", _ratio("pipeline_2_workers", "pipeline"), 1.2),
     Target("p50 at 2,000/s, ms", lambda members: members["latency_ms"]["2000"]["p50"], 30, at_most=True),
     Target("p99 at 2,000/s, ms", lambda members: members["latency_ms"]["2000"]["p99"], 60, at_most=True),
+    Target("reconciling, % of the pipeline", lambda members: members["reconcile_cost_percent"] + 0, 10, at_most=True),
     Target("redelivery / first time", _ratio("redelivery", "pipeline"), 3),
     Target("preloaded / empty", lambda members: members["preload_ratio"] + 0, 0.85),
     Target("p99 from a violation to its alert, ms", lambda members: members["alert_ms"]["p99"], 1_000, at_most=True),
