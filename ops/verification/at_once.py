@@ -16,19 +16,21 @@ SELECT event_key, {MICROSECONDS.format("occurred_at")} FROM reward_receipts
 """
 
 
-def is_any(snapshot: Snapshot) -> bool:
-    """Whether anything was applied at once."""
-    return bool(snapshot.rows(f"{RECORDED} LIMIT 1"))
+def fetch_applied_at_once(snapshot: Snapshot) -> dict[str, int]:
+    """What was applied at once, by event key: when it occurred, in microseconds."""
+    return dict(snapshot.stream(RECORDED))
 
 
 def find_records(
-    snapshot: Snapshot, reader: Reader, partitions: Collection[Partition], specializations: Mapping[str, object]
+    recorded: Mapping[str, int],
+    reader: Reader,
+    partitions: Collection[Partition],
+    specializations: Mapping[str, object],
 ) -> dict[str, Record]:
-    """By event key, the record that the outbox sent for what was applied at once, where `reader` has it.
+    """By event key, the record that the outbox sent for each of `recorded`, where `reader` has it.
 
     It carries the very moment that the receipt does; another event under the same key was refused as a conflict.
     """
-    recorded = dict(snapshot.rows(RECORDED))
     found: dict[str, Record] = {}
     for where in partitions:
         while (record := reader.next(where)) is not None:

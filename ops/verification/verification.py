@@ -8,8 +8,7 @@ from ops.oracle import ENTRY_COLUMNS, DigestBook, Oracle, Record, RowBook
 from ops.oracle.book import Book
 from ops.verification.adoption import Adoption
 from ops.verification.at_once import TOPICS as AT_ONCE_TOPICS
-from ops.verification.at_once import find_records
-from ops.verification.at_once import is_any as is_any_at_once
+from ops.verification.at_once import fetch_applied_at_once, find_records
 from ops.verification.comparing import Comparing, compare_entries, event_at
 from ops.verification.folding import Folding, Readable, Reader
 from ops.verification.log import Partition, Stretch
@@ -100,13 +99,14 @@ class Verification:
 
         Up to the end of the logs, whether a worker has come by there yet or not.
         """
-        if not is_any_at_once(self._snapshot):
+        recorded = fetch_applied_at_once(self._snapshot)
+        if not recorded:
             return {}
         starts = {where: part.stretch.start for where, part in self._readable.items() if where[0] in AT_ONCE_TOPICS}
         ends = self._topics.states(starts)
         reader = self._topics.read({where: Stretch(start, ends[where].end_offset) for where, start in starts.items()})
         try:
-            return find_records(self._snapshot, reader, starts, self._levels)
+            return find_records(recorded, reader, starts, self._levels)
         finally:
             reader.close()
 

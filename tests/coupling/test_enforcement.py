@@ -1,11 +1,12 @@
 """What `enforce` refuses at commit, by anyone, and what it lets through."""
 
+import threading
 from collections.abc import Callable
 from contextlib import closing
 
 import psycopg2
 import pytest
-from psycopg2.errors import CheckViolation
+from psycopg2.errors import CheckViolation, DeadlockDetected
 from psycopg2.extensions import ISOLATION_LEVEL_REPEATABLE_READ
 
 from schemas.rewards import Grant
@@ -107,6 +108,40 @@ def test_an_older_snapshot_does_not_hide_that_the_other_side_is_gone(enforced: S
         with pytest.raises(psycopg2.Error) as refused:
             connection.commit()
         assert refused.value.pgcode in {"40001", "23514"}
+    assert enforced.desyncs() == []
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("UPDATE specialization_progress SET current_level = 3", "UPDATE user_licenses SET current_level = 3"),
+        ("DELETE FROM specialization_progress", "DELETE FROM user_licenses"),
+        (PROGRESS + "VALUES (2, 'COACH', 1, 0)", LICENSE + "VALUES (2, 'COACH', 1, 1)"),
+        (LET_THROUGH["both removed"], "UPDATE user_licenses SET football_skills = '{}', current_level = 3"),
+    ],
+)
+def test_two_at_the_same_time_cannot_do_it_between_them(enforced: Stand, one: str, other: str) -> None:
+    wrote = threading.Barrier(2)
+
+    def write(statement: str) -> None:
+        with closing(psycopg2.connect(enforced.url)) as connection, connection.cursor() as cursor:
+            try:
+                if statement == one:
+                    cursor.execute(statement)
+                    wrote.wait(10)
+                else:
+                    wrote.wait(10)
+                    cursor.execute(statement)
+                connection.commit()
+            except (CheckViolation, DeadlockDetected):
+                connection.rollback()
+
+    threads = [threading.Thread(target=write, args=(statement,)) for statement in (one, other)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(30)
+        assert not thread.is_alive()
     assert enforced.desyncs() == []
 
 
