@@ -6,6 +6,7 @@ given, transfers keep just what they move. Times count as instants, 50 equals 50
 
 from datetime import UTC, datetime
 from hashlib import sha256
+from typing import assert_never
 
 from msgspec import json
 
@@ -29,52 +30,52 @@ def payload_hash(event: Event) -> bytes:
 
 def _facts(event: Event) -> tuple[object, ...]:
     """The fields that count, led by a word for the kind of event."""
-    match event:
-        case TournamentResult():
-            return (
-                "tournament",
-                event.user_id,
-                event.tournament_id,
-                event.revision,
-                event.status,
-                event.placement,
-                event.participants,
-                event.specialization,
-                _skills(event.skills),
-                _instant(event.occurred_at),
-            )
-        case SessionAttendance():
-            return (
-                "session",
-                event.user_id,
-                event.session_id,
-                event.revision,
-                event.status,
-                event.specialization,
-                event.minutes,
-                event.theory_hours,
-                event.practice_hours,
-                _skills(event.skills),
-                _instant(event.occurred_at),
-            )
-        case LevelCommand():
-            return (
-                "command",
-                event.user_id,
-                event.command_id,
-                event.specialization,
-                event.new_level,
-                event.xp_change,
-                event.sessions_change,
-                event.theory_hours_change,
-                event.practice_hours_change,
-                event.advanced_by,
-                event.reason,
-            )
-        case CreditTransfer():
-            return ("transfer", event.sender_id, event.idempotency_key, event.receiver_id, event.amount, event.memo)
-        case TournamentRoster():
-            return ("roster", event.tournament_id, event.participants, event.user_ids, _instant(event.finalized_at))
+    if type(event) is TournamentResult:
+        return (
+            "tournament",
+            event.user_id,
+            event.tournament_id,
+            event.revision,
+            event.status,
+            event.placement,
+            event.participants,
+            event.specialization,
+            _skills(event.skills),
+            _instant(event.occurred_at),
+        )
+    if type(event) is SessionAttendance:
+        return (
+            "session",
+            event.user_id,
+            event.session_id,
+            event.revision,
+            event.status,
+            event.specialization,
+            event.minutes,
+            event.theory_hours,
+            event.practice_hours,
+            _skills(event.skills),
+            _instant(event.occurred_at),
+        )
+    if type(event) is LevelCommand:
+        return (
+            "command",
+            event.user_id,
+            event.command_id,
+            event.specialization,
+            event.new_level,
+            event.xp_change,
+            event.sessions_change,
+            event.theory_hours_change,
+            event.practice_hours_change,
+            event.advanced_by,
+            event.reason,
+        )
+    if type(event) is CreditTransfer:
+        return ("transfer", event.sender_id, event.idempotency_key, event.receiver_id, event.amount, event.memo)
+    if type(event) is TournamentRoster:
+        return ("roster", event.tournament_id, event.participants, event.user_ids, _instant(event.finalized_at))
+    assert_never(event)
 
 
 def _skills(skills: tuple[Skill, ...]) -> list[tuple[str, float | None]]:

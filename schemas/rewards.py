@@ -7,7 +7,7 @@ them. These types are all that the two share.
 
 from collections.abc import Mapping
 from datetime import datetime
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, final
 
 from msgspec import Struct, field, structs
 
@@ -189,6 +189,7 @@ class Stale(Struct, frozen=True, gc=False):
     event_key: str
 
 
+@final
 class Refused(Struct, frozen=True, gc=False):
     """The event can never be applied. With `source_after` the refusal is final for its key and leaves a receipt."""
 

@@ -96,7 +96,9 @@ def _copy_lines(lane: int, encoded: Sequence[bytes]) -> Iterator[bytes]:
         # COPY's text form: a JSON text escapes its control characters itself, but a value that somebody else
         # formatted may have line breaks and tabs between its members, where a blank means the same.
         text = b"[%b]" % b",".join(row)
-        text = text.replace(b"\\", b"\\\\").translate(_BLANKS)
+        text = text.replace(b"\\", b"\\\\")
+        if b"\n" in text or b"\r" in text or b"\t" in text:
+            text = text.translate(_BLANKS)
         yield b"%d\t%d\t%b\n" % (lane, len(row), text)
 
 

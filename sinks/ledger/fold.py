@@ -59,10 +59,10 @@ def fold(
     folded = Folded()
     for delivery in deliveries:
         parsed = delivery.parsed
-        if isinstance(parsed, Refused):
+        if type(parsed) is Refused:
             folded.decisions.append(parsed)
             folded.refused.append((delivery, parsed))
-        elif isinstance(parsed, TournamentRoster):
+        elif type(parsed) is TournamentRoster:
             folded.decisions.append(None)
             folded.rosters.append((delivery, parsed))
         else:

@@ -128,13 +128,14 @@ def post_grant(
     """Add everything that `grant` writes, and move the balances in `states` by its entries."""
     user_id = event_subject(event)
     at = time_text(event.occurred_at)
+    tail = f"\t{seq}\t{at}\n"
     if grant.xp:
-        _post_xp(rows, grant, states[user_id], seq, at)
+        _post_xp(rows, grant, states[user_id], tail)
     if grant.credits:
-        _post_credits(rows, grant, states, seq, at)
+        _post_credits(rows, grant, states, tail)
     if grant.skills:
         rows.copies["skill_rewards"] += [
-            f"{user_id}\t{skill.source_type}\t{skill.source_id}\t{skill.skill}\t{skill.points}\t{seq}\t{at}\n"
+            f"{user_id}\t{skill.source_type}\t{skill.source_id}\t{skill.skill}\t{skill.points}{tail}"
             for skill in grant.skills
         ]
     _keep_source(rows, event, grant, had_row=had_row, seq=seq, at=at)
@@ -170,24 +171,24 @@ def post_grant(
     )
 
 
-def _post_xp(rows: Rows, grant: Grant, state: UserState, seq: int, at: str) -> None:
+def _post_xp(rows: Rows, grant: Grant, state: UserState, tail: str) -> None:
     for entry in grant.xp:
         state.xp_balance += entry.amount
         rows.xp_deltas[state.user_id] = rows.xp_deltas.get(state.user_id, 0) + entry.amount
         rows.copies["xp_transactions"].append(
             f"{state.user_id}\t{entry.type}\t{entry.amount}\t{state.xp_balance}\t{entry.semester_id or _NULL}\t"
-            f"{entry.specialization}\t{text(entry.key)}\t{seq}\t{at}\n"
+            f"{entry.specialization}\t{text(entry.key)}{tail}"
         )
 
 
-def _post_credits(rows: Rows, grant: Grant, states: Mapping[int, UserState], seq: int, at: str) -> None:
+def _post_credits(rows: Rows, grant: Grant, states: Mapping[int, UserState], tail: str) -> None:
     for entry in grant.credits:
         owner = states[entry.user_id]
         owner.credit_balance += entry.amount
         rows.credit_deltas[owner.user_id] = rows.credit_deltas.get(owner.user_id, 0) + entry.amount
         rows.copies["credit_transactions"].append(
             f"{owner.user_id}\t{entry.type}\t{entry.amount}\t{owner.credit_balance}\t{entry.semester_id or _NULL}\t"
-            f"{text(entry.key)}\t{seq}\t{at}\n"
+            f"{text(entry.key)}{tail}"
         )
 
 
@@ -267,27 +268,24 @@ def _note(grant: Grant, user_id: int) -> GrantNote:
 
 
 def _keep_source(rows: Rows, event: RewardEvent, grant: Grant, *, had_row: bool, seq: int, at: str) -> None:
-    match event:
-        case TournamentResult():
-            # An adjustment leaves the row as the event wrote it, but for what it gave.
-            if not grant.adjusts or grant.xp or grant.credits:
-                _keep(rows.participations, (event.user_id, event.tournament_id), event, grant, had_row=had_row)
-            _add_badges(rows, event, grant)
-        case SessionAttendance():
-            if not grant.adjusts:
-                _keep(rows.attendances, (event.user_id, event.session_id), event, grant, had_row=had_row)
-        case CreditTransfer():
-            status, reason = (
-                ("COMPLETED", "\\N") if grant.transfer == "COMPLETED" else ("REJECTED", "insufficient_funds")
-            )
-            rows.copies["credit_transfers"].append(
-                f"{event.sender_id}\t{text(event.idempotency_key)}\t{event.receiver_id}\t{event.amount}\t"
-                f"{text(event.memo)}\t{status}\t{reason}\t{seq}\t{at}\n"
-            )
-        case LevelCommand():
-            return
-        case _:
-            assert_never(event)
+    if type(event) is TournamentResult:
+        # An adjustment leaves the row as the event wrote it, but for what it gave.
+        if not grant.adjusts or grant.xp or grant.credits:
+            _keep(rows.participations, (event.user_id, event.tournament_id), event, grant, had_row=had_row)
+        _add_badges(rows, event, grant)
+    elif type(event) is SessionAttendance:
+        if not grant.adjusts:
+            _keep(rows.attendances, (event.user_id, event.session_id), event, grant, had_row=had_row)
+    elif type(event) is CreditTransfer:
+        status, reason = ("COMPLETED", "\\N") if grant.transfer == "COMPLETED" else ("REJECTED", "insufficient_funds")
+        rows.copies["credit_transfers"].append(
+            f"{event.sender_id}\t{text(event.idempotency_key)}\t{event.receiver_id}\t{event.amount}\t"
+            f"{text(event.memo)}\t{status}\t{reason}\t{seq}\t{at}\n"
+        )
+    elif type(event) is LevelCommand:
+        return
+    else:
+        assert_never(event)
 
 
 def _keep(

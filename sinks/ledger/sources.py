@@ -52,7 +52,7 @@ class KnownSources:
         sessions: dict[int, datetime] = {}
         for delivery in deliveries:
             event = delivery.parsed
-            if isinstance(event, SessionAttendance):
+            if type(event) is SessionAttendance:
                 if event.session_id not in self._sessions:
                     sessions.setdefault(event.session_id, event.occurred_at)
             elif (

@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from typing import assert_never
 
 from msgspec import structs
 from psycopg2.extensions import cursor as Cursor
@@ -69,14 +70,11 @@ def record_in_transaction(
     if batch.rule_change is not None:
         basis = replace(basis, ruleset=batch.rule_change.ruleset)
     settled = find_settled(cursor, batch.deliveries, basis.rules, batch.rule_change) if expect_duplicates else {}
-    if settled:
-        unsettled = replace(batch, deliveries=[d for i, d in enumerate(batch.deliveries) if i not in settled])
-        folded, rosters = _record_unsettled(cursor, unsettled, basis)
-        rest = iter(folded.decisions)
-        decisions = [settled[i] if i in settled else next(rest) for i in range(len(batch.deliveries))]
-    else:
-        folded, rosters = _record_unsettled(cursor, batch, basis)
-        decisions = folded.decisions
+    order = [index for index in _deciding_order(batch.deliveries) if index not in settled]
+    unsettled = replace(batch, deliveries=[batch.deliveries[index] for index in order])
+    folded, rosters = _record_unsettled(cursor, unsettled, basis)
+    decided = settled | dict(zip(order, folded.decisions, strict=True))
+    decisions = [decided[index] for index in range(len(batch.deliveries))]
     recorded = replace(_count(decisions, rosters), adjusted=len(folded.adjusted))
     if batch.audit is not None and any(map(_is_decided, decisions)):
         write_audit(cursor, batch.audit)
@@ -86,8 +84,27 @@ def record_in_transaction(
     return recorded
 
 
+def _deciding_order(deliveries: Sequence[Delivery]) -> Sequence[int]:
+    """The deliveries' indexes, user by user, each user's in the order given.
+
+    So a user's rows of a batch are written side by side, in the tables and in every index that begins with the user.
+    A transfer ties two users together: with one in it, the batch is decided as it stands.
+    """
+    users = []
+    for delivery in deliveries:
+        parsed = delivery.parsed
+        if isinstance(parsed, CreditTransfer):
+            return range(len(deliveries))
+        users.append(0 if isinstance(parsed, (Refused, TournamentRoster)) else event_subject(parsed))
+    return sorted(range(len(deliveries)), key=users.__getitem__)
+
+
 def _record_unsettled(cursor: Cursor, batch: Batch, basis: Decided) -> tuple[Folded, tuple[int, int, int]]:
-    events = [d.parsed for d in batch.deliveries if not isinstance(d.parsed, (Refused, TournamentRoster))]
+    events = [
+        event
+        for d in batch.deliveries
+        if type(event := d.parsed) is not Refused and type(event) is not TournamentRoster
+    ]
     if events:
         states = _load(cursor, batch, events, basis)
         cursor.execute(NUMBER, (len(events) * (1 if batch.rule_change is None else 2),))
@@ -117,7 +134,7 @@ def _refuse_decreases(folded: Folded) -> None:
 
 def _load(cursor: Cursor, batch: Batch, events: Sequence[RewardEvent], basis: Decided) -> States:
     users = {event_subject(event) for event in events}
-    users |= {event.receiver_id for event in events if isinstance(event, CreditTransfer)}
+    users |= {event.receiver_id for event in events if type(event) is CreditTransfer}
     creating = _creating(users, batch.deliveries, events, basis)
     states = lock_states(cursor, users, creating=creating, levels=basis.levels)
     wanted = wanted_sources(events, basis.rules, everything=batch.rule_change is not None)
@@ -138,7 +155,7 @@ def _creating(
     obeyed: set[int] = set()
     for delivery in deliveries:
         event = delivery.parsed
-        if isinstance(event, LevelCommand):
+        if type(event) is LevelCommand:
             nobody = UserState(event.user_id, basis.levels)
             decision = basis.rules.decide(nobody, event, delivery.payload_hash, basis.ruleset)
             (refused if isinstance(decision, Refused) else obeyed).add(event.user_id)
@@ -168,15 +185,15 @@ def wanted_sources(events: Iterable[RewardEvent], rules: Rules, *, everything: b
 
 
 def _wanted(event: RewardEvent) -> Wanted:
-    match event:
-        case TournamentResult():
-            return Wanted(event.user_id, "tournament", event.tournament_id, event.revision)
-        case SessionAttendance():
-            return Wanted(event.user_id, "session", event.session_id, event.revision)
-        case LevelCommand():
-            return Wanted(event.user_id, "command", event.command_id, 1)
-        case CreditTransfer():
-            return Wanted(event.sender_id, "transfer", event.idempotency_key, 1)
+    if type(event) is TournamentResult:
+        return Wanted(event.user_id, "tournament", event.tournament_id, event.revision)
+    if type(event) is SessionAttendance:
+        return Wanted(event.user_id, "session", event.session_id, event.revision)
+    if type(event) is LevelCommand:
+        return Wanted(event.user_id, "command", event.command_id, 1)
+    if type(event) is CreditTransfer:
+        return Wanted(event.sender_id, "transfer", event.idempotency_key, 1)
+    assert_never(event)
 
 
 def _load_results(
@@ -184,7 +201,7 @@ def _load_results(
 ) -> None:
     by_user: dict[int, list[TournamentResult]] = {}
     for event in events:
-        if isinstance(event, TournamentResult):
+        if type(event) is TournamentResult:
             by_user.setdefault(event.user_id, []).append(event)
     wanted = {
         (user_id, specialization)

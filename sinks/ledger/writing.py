@@ -1,7 +1,7 @@
 """Writes a batch's rows. Called inside the ledger's transaction, with the users' rows locked."""
 
 from collections.abc import Iterable, Sequence
-from io import StringIO
+from io import BytesIO
 from itertools import chain
 
 import msgspec
@@ -128,7 +128,7 @@ def write_rows(cursor: Cursor, rows: Rows, states: States) -> None:
 def _copy(cursor: Cursor, statement: str, lines: Iterable[str]) -> None:
     content = "".join(lines)
     if content:
-        cursor.copy_expert(statement, StringIO(content))
+        cursor.copy_expert(statement, BytesIO(content.encode()))
 
 
 def _skills(event: TournamentResult | SessionAttendance) -> str:

@@ -22,7 +22,7 @@ def decide_attendance(state: UserState, event: SessionAttendance, payload_hash: 
     source = state.sources.get(key)
     if source is not None and (repeat := recognise(source, event.revision, payload_hash, key)) is not None:
         return repeat
-    return _give(state, event, payload_hash, ruleset, source)
+    return _give(state, event, key, payload_hash, ruleset, source)
 
 
 def adjust_attendance(state: UserState, event: SessionAttendance, payload_hash: bytes, adjustment: Adjustment) -> Grant:
@@ -30,19 +30,19 @@ def adjust_attendance(state: UserState, event: SessionAttendance, payload_hash: 
 
     Milestones that were paid stay paid, at what they were worth then; new ones that the other ruleset sees are paid.
     """
-    source = state.sources[presence_key(event)]
-    return _give(state, event, payload_hash, adjustment.after, source, adjustment.run)
+    key = presence_key(event)
+    return _give(state, event, key, payload_hash, adjustment.after, state.sources[key], adjustment.run)
 
 
 def _give(
     state: UserState,
     event: SessionAttendance,
+    key: str,
     payload_hash: bytes,
     ruleset: Ruleset,
     source: Source | None,
     run: str | None = None,
 ) -> Grant:
-    key = presence_key(event)
     given = source or NOTHING_GIVEN
     earned = ruleset.attendance[event.status]
     points = points_per_skill(event.skills, earned.skill_points)

@@ -19,17 +19,15 @@ def decide(state: UserState, event: RewardEvent, payload_hash: bytes, ruleset: R
     `state` knows the event's source, and the results that `results_needed` names. `ruleset` is the one that decided the
     source where there is one, else the active one.
     """
-    match event:
-        case TournamentResult():
-            return decide_result(state, event, payload_hash, ruleset)
-        case SessionAttendance():
-            return decide_attendance(state, event, payload_hash, ruleset)
-        case LevelCommand():
-            return decide_command(state, event, payload_hash, ruleset)
-        case CreditTransfer():
-            return decide_transfer(state, event, payload_hash, ruleset)
-        case _:
-            assert_never(event)
+    if type(event) is TournamentResult:
+        return decide_result(state, event, payload_hash, ruleset)
+    if type(event) is SessionAttendance:
+        return decide_attendance(state, event, payload_hash, ruleset)
+    if type(event) is LevelCommand:
+        return decide_command(state, event, payload_hash, ruleset)
+    if type(event) is CreditTransfer:
+        return decide_transfer(state, event, payload_hash, ruleset)
+    assert_never(event)
 
 
 def adjust(
@@ -47,14 +45,12 @@ def adjust(
 
 def base_key(event: RewardEvent) -> str:
     """The event key of the first receipt of the event's source."""
-    match event:
-        case TournamentResult():
-            return result_key(event)
-        case SessionAttendance():
-            return presence_key(event)
-        case LevelCommand():
-            return command_key(event)
-        case CreditTransfer():
-            return transfer_key(event)
-        case _:
-            assert_never(event)
+    if type(event) is TournamentResult:
+        return result_key(event)
+    if type(event) is SessionAttendance:
+        return presence_key(event)
+    if type(event) is LevelCommand:
+        return command_key(event)
+    if type(event) is CreditTransfer:
+        return transfer_key(event)
+    assert_never(event)

@@ -3,7 +3,7 @@
 from bisect import bisect_right
 from collections.abc import Iterable, Mapping
 from types import MappingProxyType
-from typing import Final, NamedTuple
+from typing import Final
 
 from msgspec import Struct, structs
 
@@ -22,14 +22,14 @@ class Change(Struct, gc=False):
     practice_hours: int = 0
 
 
-class Rated(NamedTuple):
+class Rated(Struct, frozen=True, gc=False):
     """A license's ratings after an event."""
 
     skills: dict[str, Rating]
     rated_to: RatingPoint | None
 
 
-class Settled(NamedTuple):
+class Settled(Struct, frozen=True, gc=False):
     """What of progress and licenses an event leaves different from what it found."""
 
     progress: dict[str, Progress]
@@ -123,8 +123,10 @@ def settle(
         if recorded is not None and level == recorded.level <= recorded.highest_level and specialization not in rated:
             continue
         license_ = recorded or NEW_LICENSE
-        skills, rated_to = rated.get(specialization) or (license_.skills, license_.rated_to)
-        after = License(level, max(level, license_.highest_level), skills, license_.adopted_skills, rated_to)
+        ratings = rated.get(specialization) or license_
+        after = License(
+            level, max(level, license_.highest_level), ratings.skills, license_.adopted_skills, ratings.rated_to
+        )
         if after != recorded:
             licenses_after[specialization] = after
         if level != license_.level:

@@ -1,6 +1,8 @@
 """Tournament results: XP, credits, skill points, a badge, and the skill ratings."""
 
-from typing import Final, NamedTuple
+from typing import Final
+
+from msgspec import Struct
 
 from schemas.events import TournamentResult
 from schemas.keys import make_key
@@ -14,7 +16,7 @@ from streams.rules.sources import NOTHING_GIVEN, recognise, row_specialization
 NO_BADGES: Final[frozenset[str]] = frozenset()
 
 
-class Badges(NamedTuple):
+class Badges(Struct, frozen=True, gc=False):
     """What becomes of a tournament's badges: the one to grant, those to revoke, and those that then stand."""
 
     granted: str | None
@@ -33,24 +35,24 @@ def decide_result(state: UserState, event: TournamentResult, payload_hash: bytes
     source = state.sources.get(key)
     if source is not None and (repeat := recognise(source, event.revision, payload_hash, key)) is not None:
         return repeat
-    return _give(state, event, payload_hash, ruleset, source)
+    return _give(state, event, key, payload_hash, ruleset, source)
 
 
 def adjust_result(state: UserState, event: TournamentResult, payload_hash: bytes, adjustment: Adjustment) -> Grant:
     """What the result, which stands, gives by another ruleset, less what its tournament has given the user so far."""
-    source = state.sources[result_key(event)]
-    return _give(state, event, payload_hash, adjustment.after, source, adjustment)
+    key = result_key(event)
+    return _give(state, event, key, payload_hash, adjustment.after, state.sources[key], adjustment)
 
 
 def _give(
     state: UserState,
     event: TournamentResult,
+    key: str,
     payload_hash: bytes,
     ruleset: Ruleset,
     source: Source | None,
     adjustment: Adjustment | None = None,
 ) -> Grant:
-    key = result_key(event)
     revision = None if source is None else event.revision
     run = None if adjustment is None else adjustment.run
     given = source or NOTHING_GIVEN
