@@ -2,11 +2,13 @@
 
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from typing import Final
 
-from confluent_kafka import ConsumerGroupState
+import psycopg2
+from confluent_kafka import Consumer, ConsumerGroupState, TopicPartition
 from confluent_kafka.admin import AdminClient
+from psycopg2.extensions import connection as Connection
 
 from bench.errors import BenchFailed
 from bench.stand import Stand
@@ -14,9 +16,12 @@ from bench.watching import check
 from bench.workers import GROUP
 from bench.workload import PARTITIONS
 from ops.embedded.child import Child
+from schemas.events import REWARD_ENTRIES
 
 RECONCILER: Final = ("-m", "ops.cli", "reconcile", "--follow")
+READERS: Final = f"{GROUP}-reconcile"
 START_SECONDS: Final = 60.0
+FOLLOW_SECONDS: Final = 600.0
 LOOK_SECONDS: Final = 0.2
 
 
@@ -34,9 +39,35 @@ def following(stand: Stand, url: str, prefix: str, **settings: object) -> Iterat
         yield child
 
 
+def wait_until_followed(stand: Stand, url: str, prefix: str, child: Child) -> None:
+    """Wait until whoever was recorded for so far is checked."""
+    client = stand.kafka(group_id=READERS, enable_auto_commit=False)
+    partitions = [TopicPartition(prefix + REWARD_ENTRIES, number) for number in range(PARTITIONS)]
+    deadline = time.monotonic() + FOLLOW_SECONDS
+    with closing(Consumer(client)) as consumer, closing(psycopg2.connect(url)) as connection:
+        connection.autocommit = True
+        while not (_is_relayed(connection) and _is_read(consumer, partitions)):
+            check([child])
+            if time.monotonic() > deadline:
+                raise BenchFailed(f"not everybody was checked after {FOLLOW_SECONDS:.0f} s: {child.last_words()}")
+            time.sleep(LOOK_SECONDS)
+
+
+def _is_relayed(connection: Connection) -> bool:
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT NOT EXISTS (SELECT FROM outbox)")
+        return cursor.fetchone() == (True,)
+
+
+def _is_read(consumer: Consumer, partitions: list[TopicPartition]) -> bool:
+    """Whether all was acknowledged; where nothing ever was, there is nothing."""
+    committed = [where.offset for where in consumer.committed(partitions, timeout=START_SECONDS)]
+    ends = [consumer.get_watermark_offsets(where, timeout=START_SECONDS)[1] for where in partitions]
+    return all(offset == end or not end for offset, end in zip(committed, ends, strict=True))
+
+
 def _reads(admin: AdminClient, prefix: str) -> bool:
-    group = f"{GROUP}-reconcile"
-    described = admin.describe_consumer_groups([group])[group].result(START_SECONDS)
+    described = admin.describe_consumer_groups([READERS])[READERS].result(START_SECONDS)
     assigned = [partition for member in described.members for partition in member.assignment.topic_partitions]
     ours = [partition for partition in assigned if partition.topic.startswith(prefix)]
     return described.state is ConsumerGroupState.STABLE and len(ours) == PARTITIONS

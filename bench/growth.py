@@ -3,17 +3,24 @@
 import re
 import time
 from contextlib import closing
+from datetime import UTC, datetime
 from pathlib import Path
 from statistics import mean
 from typing import Final
 
+import msgspec
 import psycopg2
+from psycopg2.extensions import cursor as Cursor
 
 from bench.errors import BenchFailed
 from bench.run import Run
 from bench.watching import recorded_of, watch
 from bench.workers import GROUP, throughput, workers
 from bench.workload import STRIDE, make_workload
+from schemas.events import Skill
+from schemas.rewards import RatedResult, RatingPoint, UserState
+from schemas.ruleset import from_canonical_json
+from streams.rules.ratings import rate
 
 SAMPLE_SECONDS: Final = 0.5
 KIB_PER_MIB: Final = 1024
@@ -115,11 +122,22 @@ SELECT id, 'PLAYER', (SELECT max(level) FROM specialization_levels
 """,
     """
 INSERT INTO user_licenses (user_id, specialization_type, current_level, max_achieved_level, football_skills)
-SELECT student_id, 'PLAYER', current_level, current_level,
-       '{"passing": {"rating": 51.3, "results": 6}, "vision": {"rating": 51.3, "results": 6}}'
-  FROM specialization_progress ORDER BY student_id
+SELECT student_id, 'PLAYER', current_level, current_level, football_skills
+  FROM specialization_progress
+  LEFT JOIN (SELECT user_id, array_agg(placement ORDER BY achieved_at, semester_id) AS placements
+               FROM tournament_participations GROUP BY user_id) AS placed ON user_id = student_id
+  LEFT JOIN ratings USING (placements)
+ ORDER BY student_id
 """,
 )
+
+
+PLACEMENTS: Final = """
+SELECT DISTINCT array_agg(placement ORDER BY achieved_at, semester_id) FROM tournament_participations GROUP BY user_id
+"""
+RATINGS: Final = "CREATE TEMPORARY TABLE ratings (placements integer[] PRIMARY KEY, football_skills jsonb)"
+SKILLS: Final = (Skill(name="passing"), Skill(name="vision"))
+PARTICIPANTS: Final = 18
 
 
 def measure_memory(run: Run) -> dict[str, object]:
@@ -157,11 +175,14 @@ def measure_preload(run: Run) -> dict[str, object]:
     return {"preload_events_per_s": loaded, "preload_ratio": loaded / empty}
 
 
-def preload(url: str, rows: int) -> None:
-    """Load about so many ledger rows, with their receipts and the states of their users, in the order of time."""
+def preload(url: str, rows: int, events_per_user: float = EVENTS_PER_USER) -> None:
+    """Load about so many ledger rows, with their receipts and the states of their users, in the order of time.
+
+    Every invariant holds of them.
+    """
     events = max(int(rows / ROWS_PER_EVENT), 1)
     # Odd and even numbers visit the users in steps of a prime, which must not divide their number.
-    users = max(events // EVENTS_PER_USER, 1)
+    users = max(int(events / events_per_user), 1)
     users += users % STEP == 0
     with closing(psycopg2.connect(url, application_name="bench")) as connection:
         with connection.cursor() as cursor:
@@ -174,6 +195,7 @@ def preload(url: str, rows: int) -> None:
                 for statement in STATEMENTS:
                     cursor.execute(statement)
                 connection.commit()
+            _rate(cursor)
             for statement in STATES:
                 cursor.execute(statement)
             connection.commit()
@@ -195,3 +217,22 @@ def _proportional_kib(pid: str) -> int:
     except (FileNotFoundError, ProcessLookupError):
         return 0
     return sum(map(int, re.findall(r"^Pss: +(\d+) kB", counted, re.MULTILINE)))
+
+
+def _rate(cursor: Cursor) -> None:
+    """Have the rules rate every sequence of placements that there is: SQL rounds otherwise."""
+    cursor.execute("SELECT content FROM rulesets WHERE active")
+    ((content,),) = cursor.fetchall()
+    rule = from_canonical_json(content).content.rating
+    cursor.execute(PLACEMENTS)
+    rated = []
+    for (placements,) in cursor.fetchall():
+        state = UserState(0, {})
+        state.results["PLAYER"] = {
+            RatingPoint(datetime.min.replace(tzinfo=UTC), number): RatedResult(placement, PARTICIPANTS, SKILLS, rule)
+            for number, placement in enumerate(placements)
+        }
+        skills = rate(state, {"PLAYER": {}})["PLAYER"].skills
+        rated.append((placements, msgspec.json.encode(skills).decode()))
+    cursor.execute(RATINGS)
+    cursor.executemany("INSERT INTO ratings VALUES (%s, %s)", rated)

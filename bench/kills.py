@@ -4,7 +4,7 @@ import os
 import random
 import signal
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing
 from itertools import count
 from typing import Final
@@ -38,9 +38,9 @@ def measure_kills(run: Run) -> dict[str, object]:
     """A season of so many events (5 % duplicates, 2 % corrections, 1 % poison), two workers, one killed every 5 s."""
     stand = run.stand
     with stand.database() as url, stand.topics() as prefix:
-        published = _publish(stand, prefix, season_of(run.events))
+        published = publish_season(stand, prefix, season_of(run.events))
         began = time.monotonic()
-        kills = _kill_until_recorded(stand, url, prefix, published)
+        kills = kill_until_recorded(stand, url, prefix, published, every_seconds=KILL_EVERY_SECONDS)
         seconds = time.monotonic() - began
         report = verify(url, stand.kafka(), group=GROUP, prefix=prefix)
     return {
@@ -68,7 +68,8 @@ def season_of(events: int) -> Iterator[SeasonLine]:
     )
 
 
-def _publish(stand: Stand, prefix: str, lines: Iterator[SeasonLine]) -> int:
+def publish_season(stand: Stand, prefix: str, lines: Iterator[SeasonLine]) -> int:
+    """Publish a season as it comes; how many records that were."""
     producer = Producer(stand.kafka(enable_idempotence=True, linger_ms=20, partitioner="murmur2_random"))
     published = 0
     for line in lines:
@@ -84,8 +85,20 @@ def _publish(stand: Stand, prefix: str, lines: Iterator[SeasonLine]) -> int:
     return published
 
 
-def _kill_until_recorded(stand: Stand, url: str, prefix: str, published: int) -> int:
-    """Kill one worker after the other and start another in its place, until all is recorded; how many were killed."""
+def kill_until_recorded(
+    stand: Stand,
+    url: str,
+    prefix: str,
+    published: int,
+    *,
+    every_seconds: float,
+    then: Callable[[], None] = lambda: None,
+    **settings: object,
+) -> int:
+    """Kill one worker after the other and start another in its place, until all is recorded; how many were killed.
+
+    What comes `then` has those that are left at work.
+    """
     rng = random.Random(9)
     kills = 0
     deadline = time.monotonic() + GIVE_UP_SECONDS
@@ -94,11 +107,13 @@ def _kill_until_recorded(stand: Stand, url: str, prefix: str, published: int) ->
 
         def start(number: int) -> Child:
             name = f"worker-{number}"
-            return stack.enter_context(stand.process(name, WORKER, database=url, prefix=prefix, group=GROUP))
+            return stack.enter_context(
+                stand.process(name, WORKER, database=url, prefix=prefix, group=GROUP, **settings)
+            )
 
         numbers = count(WORKERS)
         working = [start(number) for number in range(WORKERS)]
-        kill_at = time.monotonic() + 2 * KILL_EVERY_SECONDS
+        kill_at = time.monotonic() + 2 * every_seconds
         while not _is_recorded(cursor, published):
             if time.monotonic() > deadline:
                 message = f"not everything was recorded within {GIVE_UP_SECONDS:.0f} s and {kills} kills"
@@ -108,8 +123,9 @@ def _kill_until_recorded(stand: Stand, url: str, prefix: str, published: int) ->
                 os.kill(working[victim].pid, signal.SIGKILL)
                 kills += 1
                 working[victim] = start(next(numbers))
-                kill_at = time.monotonic() + KILL_EVERY_SECONDS
+                kill_at = time.monotonic() + every_seconds
             time.sleep(LOOK_SECONDS)
+        then()
     return kills
 
 

@@ -7,6 +7,7 @@ from typing import Final
 from bench.alerts import measure_alerts
 from bench.coupling import measure_coupling_enforce_cost
 from bench.errors import BenchFailed
+from bench.false_alerts import measure_false_alerts
 from bench.growth import measure_memory, measure_preload
 from bench.kills import measure_kills
 from bench.latency import measure_latency
@@ -15,6 +16,7 @@ from bench.rivals import measure_bare, measure_naive, measure_quix
 from bench.run import Run
 from bench.season import measure_season
 from bench.sink import measure_floor, measure_sink, measure_sink_2_connections
+from bench.sweep import measure_sweep
 from bench.workers import (
     measure_pipeline,
     measure_pipeline_2_workers,
@@ -56,6 +58,8 @@ MEASURES: Final = (
     Measure("memory", measure_memory),
     Measure("preload", measure_preload, by_default=False),
     Measure("alerts", measure_alerts, by_default=False),
+    Measure("false_alerts", measure_false_alerts, by_default=False),
+    Measure("sweep", measure_sweep, by_default=False),
     Measure("kills", measure_kills, by_default=False),
     Measure("season", measure_season, by_default=False),
 )
@@ -90,6 +94,8 @@ MEMBERS: Final = (
     "plants_seconds",
     "background_events_per_s",
     "per_invariant",
+    "season_false_alerts",
+    "sweep",
     "kills",
     "season",
 )

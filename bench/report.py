@@ -30,8 +30,12 @@ def _ratio(above: str, below: str) -> Callable[[Members], float]:
     return lambda members: members[f"{above}_events_per_s"] / members[f"{below}_events_per_s"]
 
 
+def _part(members: Members, row: str, name: str) -> float:
+    return float(members[row][name])
+
+
 def _season(members: Members, name: str) -> float:
-    return float(members["season"][name])
+    return _part(members, "season", name)
 
 
 TARGETS: Final = (
@@ -49,6 +53,11 @@ TARGETS: Final = (
     Target("p99 from a violation to its alert, ms", lambda members: members["alert_ms"]["p99"], 1_000, at_most=True),
     Target("missed violations", lambda members: members["missed"] + 0, 0, at_most=True),
     Target("false alerts", lambda members: members["false_alerts"] + 0, 0, at_most=True),
+    Target(
+        "false alerts over a season", lambda members: _part(members, "season_false_alerts", "false"), 0, at_most=True
+    ),
+    Target("sweep of everybody, s", lambda members: _part(members, "sweep", "seconds"), 120, at_most=True),
+    Target("sweep of everybody: violations", lambda members: _part(members, "sweep", "violations"), 0, at_most=True),
     Target("season: differences", lambda members: _season(members, "differences"), 0, at_most=True),
     Target("season: differences after kills", lambda members: _season(members, "kills_differences"), 0, at_most=True),
     Target("season: differences by new rules", lambda members: _season(members, "rules_differences"), 0, at_most=True),
