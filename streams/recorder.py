@@ -3,8 +3,8 @@
 While one batch is being committed, the next one gathers; an idle ledger takes at once what there is. So there is no
 waiting when little comes, batches are large under load, and the buffer between the two is bounded.
 
-Partitions are spread over lanes, each with a ledger of its own in a process of its own. A partition stays in its lane, so
-that its records are committed in their order. What cannot be recorded ends all lanes: nothing after it is touched.
+A crew of ledgers, each in a process of its own, shares the work. What cannot be recorded ends all of them: nothing after
+it is touched.
 """
 
 import asyncio
@@ -18,8 +18,9 @@ from sinks.batch import Claim, Recorded
 from sinks.failpoints import failpoint
 from sinks.positions import Partition, Position
 from streams.consumer import LinkedMessage
+from streams.crew import Bounds, Crew
 from streams.intake import Gathered, Record
-from streams.lane import Bounds, Lane, Records
+from streams.ledger_thread import Records
 from streams.telemetry import Telemetry
 from streams.tenures import Tenure, Tenures, tenure_from
 
@@ -57,7 +58,7 @@ class Recorder:
         self.acknowledge: Callable[[TP, int], None] = lambda _tp, _offset: None
         self.failure: asyncio.Future[BaseException] = asyncio.get_running_loop().create_future()
         self._tenures = Tenures()
-        self._lanes = [Lane(number, open_ledger, bounds, self) for number in range(bounds.lanes)]
+        self._crew = Crew(open_ledger, bounds, self)
         self._settled = asyncio.Event()
         self._settled.set()
         self._dead_in_a_row = 0
@@ -66,18 +67,15 @@ class Recorder:
 
     def start(self) -> None:
         """Begin to record."""
-        for lane in self._lanes:
-            lane.start()
+        self._crew.start()
 
     async def stop(self) -> None:
-        """End the lanes. A ledger that is still at work is left to end with this process, and to the fence."""
-        for lane in self._lanes:
-            await lane.stop()
+        """End. A ledger that is still at work is left to end with this process, and to the fence."""
+        await self._crew.stop()
 
     def hold(self, *, holding: bool) -> None:
         """Begin no further batch while `holding`: the outbox is full, and the relay must catch up first."""
-        for lane in self._lanes:
-            lane.hold(holding=holding)
+        self._crew.hold(holding=holding)
 
     def fail(self, error: BaseException) -> None:
         """End: nothing more is taken in, and nothing that is in hand is acknowledged."""
@@ -85,8 +83,7 @@ class Recorder:
             return
         self.failure.set_result(error)
         self._tenures.end()
-        for lane in self._lanes:
-            lane.drop()
+        self._crew.drop()
         self._settled.set()
 
     def abandon(self) -> None:
@@ -121,8 +118,8 @@ class Recorder:
         await self._settled.wait()
 
     def has_room(self, tp: TP) -> bool:
-        """Whether more of this partition may be read: its lane does not hold a whole batch yet."""
-        return not self._lane(tp.partition).full
+        """Whether more of this partition may be read now."""
+        return self._crew.has_room(tp.partition)
 
     def saw(self, tp: TP, generation: int, empty: tuple[int, int] | None, end_offset: int) -> None:
         """Follow the consumer over a stretch that holds no committed record, unless records are on their way."""
@@ -134,7 +131,7 @@ class Recorder:
             tenure.saw_empty(*empty)
         if tenure.may_move:
             self._busy()
-            self._lane(tp.partition).follow(tenure)
+            self._crew.follow(tenure)
         self._telemetry.lags(tenure)
 
     # The agents
@@ -169,9 +166,9 @@ class Recorder:
                 message.raw_headers,
                 message.timestamp_ms,
             )
-            self._lane(message.partition).add(tenure, record)
+            self._crew.add(tenure, record)
 
-    # The lanes
+    # The crew
 
     def recorded(
         self, gathered: Gathered, claims: Sequence[tuple[Tenure, Claim]], recorded: Recorded, seconds: float
@@ -194,7 +191,7 @@ class Recorder:
 
     def settle(self) -> None:
         """Whoever waits for everything to be recorded may go on, if it is."""
-        if all(lane.idle for lane in self._lanes):
+        if self._crew.idle:
             self._telemetry.settled()
             self._settled.set()
 
@@ -202,8 +199,3 @@ class Recorder:
         if self._settled.is_set() and not self.failure.done():
             self._settled.clear()
             self._telemetry.busy()
-
-    def _lane(self, partition: int) -> Lane:
-        # By number alone: partitions of one number hold the same users on every topic, and users in one lane do not
-        # wait for each other's locks.
-        return self._lanes[partition % len(self._lanes)]

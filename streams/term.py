@@ -16,7 +16,8 @@ from sinks.ledger.rulesets import fetch_levels
 from streams.app import App, build_app
 from streams.claims import Claims
 from streams.consumer import Consumer
-from streams.lane import Bounds, Records
+from streams.crew import Bounds
+from streams.ledger_thread import Records
 from streams.logs import Logs
 from streams.recorder import Recorder
 from streams.telemetry import Telemetry
@@ -53,7 +54,7 @@ class Term:
         settings = place.settings
         self._place = place
         bounds = Bounds(
-            lanes=settings.ledger_connections,
+            ledgers=settings.ledger_connections,
             batch_events=settings.batch_events,
             dead_letters_in_a_row=settings.dead_letter_limit,
         )

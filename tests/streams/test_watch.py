@@ -5,8 +5,8 @@ import asyncio
 from schemas.events import SESSION_ATTENDANCE
 from sinks.batch import Recorded
 from sinks.database import connector
+from streams.crew import Bounds
 from streams.intake import Gathered
-from streams.lane import Bounds
 from streams.logs import Logs
 from streams.recorder import Recorder
 from streams.telemetry import Telemetry

@@ -1,0 +1,141 @@
+"""A crew of ledgers shares what waits, and keeps each partition in its order."""
+
+import asyncio
+import threading
+from collections.abc import Awaitable, Callable, Iterable
+
+from faust.types import TP
+
+from schemas.events import SESSION_ATTENDANCE
+from sinks.batch import Recorded
+from sinks.positions import Partition, Position
+from streams.consumer import LinkedMessage
+from streams.crew import WORTH_SHARING, Bounds
+from streams.intake import Gathered
+from streams.recorder import Recorder
+from streams.telemetry import Telemetry
+
+FIRST, SECOND, THIRD = (TP(SESSION_ATTENDANCE, partition) for partition in range(3))
+
+
+class Held:
+    """A ledger that keeps what it is given until it may go on."""
+
+    def __init__(self) -> None:
+        self.batches: list[list[tuple[int, int]]] = []
+        self.may_go_on = threading.Event()
+
+    def record(self, gathered: Gathered) -> Recorded:
+        self.batches.append([(record.partition, record.offset) for record in gathered.records])
+        assert self.may_go_on.wait(10)
+        return Recorded(recorded=len(gathered.records))
+
+    def close(self) -> None:
+        """Hold nothing, give nothing back."""
+
+
+def take_over(partitions: Iterable[Partition], _generation: int) -> dict[Partition, Position]:
+    return {where: Position(0, 1, "cluster/topic", 100) for where in partitions}
+
+
+def message(tp: TP, offset: int, generation: int = 1) -> LinkedMessage:
+    made = LinkedMessage(
+        tp.topic, tp.partition, offset, 0.0, 0, None, b"1", b"{}", None, 1, 2, tp, generation_id=generation
+    )
+    made.from_offset, made.timestamp_ms, made.raw_headers = offset, 0, ()
+    return made
+
+
+class Crewed:
+    """A recorder with two ledgers that hold what they are given."""
+
+    def __init__(self, batch_events: int) -> None:
+        self.ledgers = [Held(), Held()]
+        waiting = iter(self.ledgers)
+        bounds = Bounds(ledgers=2, batch_events=batch_events)
+        self.recorder = Recorder(lambda: next(waiting), take_over, bounds, Telemetry())
+
+    async def gather(self, tp: TP, offsets: Iterable[int]) -> None:
+        await self.recorder.gather(SESSION_ATTENDANCE, [message(tp, offset) for offset in offsets])
+
+    async def begun(self, batches: int) -> None:
+        """Wait until so many batches are with the ledgers."""
+        while sum(len(ledger.batches) for ledger in self.ledgers) < batches:  # noqa: ASYNC110  threads add to them
+            await asyncio.sleep(0.001)
+
+    async def finish(self) -> None:
+        for ledger in self.ledgers:
+            ledger.may_go_on.set()
+        await self.recorder.finish()
+
+    @property
+    def batches(self) -> list[list[tuple[int, int]]]:
+        return [batch for ledger in self.ledgers for batch in ledger.batches]
+
+
+def play(part: Callable[[Crewed], Awaitable[None]], *, batch_events: int = 1_000) -> Crewed:
+    async def played() -> Crewed:
+        crewed = Crewed(batch_events)
+        await crewed.recorder.take_over([FIRST, SECOND], 1)
+        await part(crewed)
+        await crewed.recorder.stop()
+        return crewed
+
+    return asyncio.run(asyncio.wait_for(played(), 20))
+
+
+def test_a_partition_is_with_one_ledger_at_a_time_and_asks_for_no_more_than_a_batch() -> None:
+    async def part(crewed: Crewed) -> None:
+        recorder = crewed.recorder
+        assert recorder.has_room(FIRST)
+        await crewed.gather(FIRST, range(12))
+        assert not recorder.has_room(FIRST)
+        assert recorder.has_room(SECOND)
+        recorder.start()
+        await crewed.begun(1)
+        assert not recorder.has_room(FIRST), "seven are left, and five are a batch"
+        await crewed.gather(SECOND, range(2))
+        await crewed.begun(2)
+        assert sorted(crewed.batches) == [[(0, offset) for offset in range(5)], [(1, 0), (1, 1)]]
+        await crewed.finish()
+        assert recorder.has_room(FIRST)
+
+    crewed = play(part, batch_events=5)
+    assert sorted(batch for batch in crewed.batches if batch[0][0] == 0) == [
+        [(0, offset) for offset in range(first, min(first + 5, 12))] for first in (0, 5, 10)
+    ]
+
+
+def test_partitions_that_wait_for_every_ledger_leave_no_room_for_others() -> None:
+    async def part(crewed: Crewed) -> None:
+        await crewed.recorder.take_over([FIRST, SECOND, THIRD], 2)
+        for tp in (FIRST, SECOND, THIRD):
+            assert crewed.recorder.has_room(tp)
+            await crewed.recorder.gather(SESSION_ATTENDANCE, [message(tp, offset, 2) for offset in range(4)])
+        assert not crewed.recorder.has_room(THIRD), "twelve wait, and two ledgers take ten"
+
+    play(part, batch_events=5)
+
+
+def test_what_little_waits_one_ledger_takes_whole() -> None:
+    async def part(crewed: Crewed) -> None:
+        await crewed.gather(FIRST, range(10))
+        await crewed.gather(SECOND, range(10))
+        crewed.recorder.start()
+        await crewed.begun(1)
+        await crewed.finish()
+
+    crewed = play(part)
+    assert [len(batch) for batch in crewed.batches] == [20]
+
+
+def test_when_much_waits_each_ledger_takes_its_share() -> None:
+    async def part(crewed: Crewed) -> None:
+        await crewed.gather(FIRST, range(WORTH_SHARING))
+        await crewed.gather(SECOND, range(WORTH_SHARING))
+        crewed.recorder.start()
+        await crewed.begun(2)
+        await crewed.finish()
+
+    crewed = play(part)
+    assert [len(ledger.batches) for ledger in crewed.ledgers] == [1, 1]
