@@ -69,11 +69,11 @@ WITH receipts AS (
      GROUP BY user_id, seq, what, amount
     HAVING sum(given) <> sum(entered))
 SELECT c.user_id,
-       c.given || ' of ' || what || ' ' || amount
-           || coalesce(' by ' || r.event_key, ' without any receipt'),
+       c.given || ' of ' || what || CASE WHEN what LIKE 'level %%' THEN '' ELSE ' ' || amount END
+           || coalesce(' by ' || r.event_key, CASE WHEN given > 0 THEN ' by its sender' ELSE ' without any receipt' END),
        c.entered::text, r.event_key
   FROM counted c LEFT JOIN reward_receipts r ON r.user_id = c.user_id AND r.seq = c.seq
- ORDER BY c.user_id, c.seq NULLS LAST, what
+ ORDER BY c.user_id, c.seq NULLS LAST, what, c.given DESC
 """
 
 # The receipt that spoke of a badge last says whether it is worn.

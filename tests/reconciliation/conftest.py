@@ -20,12 +20,17 @@ from tests.reconciliation.season import SEASON
 Laurels = Callable[..., tuple[int, Any]]
 
 
-@pytest.fixture
-def season(database_url: str) -> Iterator[str]:
+def play(database_url: str) -> None:
     """A small season with corrections, withdrawals, late results, bonuses and transfers, covered and not."""
     with closing(Ledger(connector(database_url, name="t"), rules, Identity("", ""))) as ledger:
         for event in SEASON:
             ledger.record(Batch([Delivery(event, None, payload_hash(event))], origin="cli"))
+
+
+@pytest.fixture
+def season(database_url: str) -> str:
+    """A database in which the season was played."""
+    play(database_url)
     return database_url
 
 
