@@ -27,6 +27,7 @@ from bench.stand import Stand
 from bench.watching import LOOK_SECONDS, STALLED_SECONDS, check, watch
 from bench.workers import GROUP, workers
 from ops.embedded.child import Child
+from schemas.events import TOURNAMENT_RESULTS
 
 WORKERS: Final = 2
 KILLS: Final = 10
@@ -208,12 +209,13 @@ class _Academy:
     # Other rules.
 
     def change_rules(self) -> Members:
-        """Give champions more: simulate that, apply it to the whole season, verify, and explain one of them."""
+        """Give champions more: simulate that, apply it to the season's results, verify, and explain one of them."""
         candidate = self.folder / "candidate.toml"
         candidate.write_text(resources.read_text("schemas.rulesets", "academy.toml").replace(*RAISE, 1))
-        simulated, simulate_seconds = self.laurels("rules", "simulate", str(candidate))
+        results = ("--topic", TOURNAMENT_RESULTS)
+        simulated, simulate_seconds = self.laurels("rules", "simulate", str(candidate), *results)
         before = _number(self.cursor, XP)
-        applied, apply_seconds = self.laurels("replay", "apply", "--rules", str(candidate))
+        applied, apply_seconds = self.laurels("replay", "apply", "--rules", str(candidate), *results)
         posted = _number(self.cursor, XP) - before
         foreseen = simulated["would_have"]["xp"] - simulated["has"]["xp"]
         if posted != foreseen:

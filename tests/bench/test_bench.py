@@ -34,7 +34,7 @@ DOCUMENTED = {
 def run_bench(*arguments: str, **environ: str) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "ops.cli", "bench", *arguments]
     return subprocess.run(
-        command, env={**os.environ, **environ}, capture_output=True, text=True, check=False, timeout=240
+        command, env={**os.environ, **environ}, capture_output=True, text=True, check=False, timeout=600
     )
 
 

@@ -79,6 +79,15 @@ def test_verify_reads_the_topics_up_to_the_positions_and_no_further(academy: Aca
     assert (report.events, report.unverifiable) == (20, 0)
 
 
+def test_partitions_that_wait_for_others_lose_nothing(
+    academy: Academy, broker: Broker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("ops.verification.log.AT_ONCE", 1)
+    monkeypatch.setattr("ops.verification.log.HELD_BYTES", 0)
+    report = verify(academy.url, broker.settings, prefix=broker.namespace)
+    assert (report.differences, report.events) == ([], 20)
+
+
 def test_verify_names_what_differs_and_exits_with_1(
     academy: Academy, broker: Broker, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
