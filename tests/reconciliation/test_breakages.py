@@ -15,6 +15,14 @@ from tests.services.run import Service
 
 APPEND_ONLY = ("xp_transactions", "credit_transactions", "skill_rewards", "license_progressions", "reward_receipts")
 
+NEWCOMER = """
+    INSERT INTO users (id, xp_balance, opening_xp) VALUES (8, {xp}, {xp});
+    INSERT INTO specialization_progress
+        (student_id, specialization_id, total_xp, opening_xp, current_level, level_adjustment)
+    VALUES (8, 'PLAYER', {xp}, {xp}, {level}, {adjustment});
+    INSERT INTO user_licenses (user_id, specialization_type, current_level, max_achieved_level)
+    VALUES (8, 'PLAYER', {level}, {level})"""
+
 BREAKAGES: dict[str, tuple[str, set[tuple[str, str, str, str]]]] = {
     "an opening balance": (
         "UPDATE users SET opening_xp = 3, opening_credits = 4 WHERE id = 6",
@@ -288,6 +296,20 @@ BREAKAGES: dict[str, tuple[str, set[tuple[str, str, str, str]]]] = {
         "UPDATE user_licenses SET max_achieved_level = current_level - 1 WHERE user_id = 5",
         {("SYNC-05", "user 5", "PLAYER: a highest level of at least 2", "1")},
     ),
+    "an opening of one specialization": (
+        "UPDATE specialization_progress SET opening_xp = 5 WHERE student_id = 7",
+        {("INV-R08", "user 7", "PLAYER: 5 XP, level 1", "0 XP, level 1")},
+    ),
+    "balances that come from nowhere": (
+        "INSERT INTO users (id, xp_balance, credit_balance) VALUES (8, 1, -1)",
+        {
+            ("INV-R01", "user 8", "0", "1"),
+            ("INV-R02", "user 8", "0", "-1"),
+            ("OPS-06", "user 8", "a credit balance of at least 0", "-1"),
+        },
+    ),
+    "nothing, at just the XP that a level needs": (NEWCOMER.format(xp=500, level=2, adjustment=0), set()),
+    "nothing, at the maximum and adjusted beyond": (NEWCOMER.format(xp=0, level=8, adjustment=20), set()),
     "a license that is gone": (
         "DELETE FROM user_licenses WHERE user_id = 6 AND specialization_type = 'COACH'",
         {("SYNC-02", "user 6", "COACH: a license", "progress at 1 alone")},
@@ -312,6 +334,6 @@ def test_it_is_found(played: str, what: str) -> None:
             cursor.execute(f"ALTER TABLE {table} DISABLE TRIGGER ALL")
         cursor.execute(statement)
         swept = find_violations(cursor, Range(1, MOST_ID), recompute)
-        touched = find_violations(cursor, Ids(USERS), recompute)
+        touched = find_violations(cursor, Ids((*USERS, 8)), recompute)
     assert {(seen.kind, seen.subject, seen.expected, seen.found) for seen in swept} == expected
     assert touched == swept
