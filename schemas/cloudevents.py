@@ -5,12 +5,15 @@ what happened.
 """
 
 from datetime import UTC, datetime
-from typing import Final
+from typing import Final, cast
+
+import msgspec
 
 from schemas.events import CreditTransfer, Event, LevelCommand, SessionAttendance, TournamentResult, TournamentRoster
 from schemas.messages import Alert, ChangedRows, RecordedEntry
 
-SPEC_VERSION: Final = b"1.0"
+SPEC_VERSION: Final = ("ce_specversion", b"1.0")
+CONTENT_TYPE: Final = ("content-type", b"application/json")
 
 MESSAGE_TYPES: Final[dict[type, str]] = {
     TournamentResult: "laurels.tournament-result.v1",
@@ -33,11 +36,11 @@ def cloudevent_headers(
 ) -> list[tuple[str, bytes]]:
     """The headers of one message; without a `time` it has none, as the specification allows."""
     headers = [
-        ("ce_specversion", SPEC_VERSION),
+        SPEC_VERSION,
         ("ce_id", id.encode()),
         ("ce_type", type.encode()),
         ("ce_source", source.encode()),
-        ("content-type", b"application/json"),
+        CONTENT_TYPE,
     ]
     if time is not None:
         headers.append(("ce_time", rfc3339(time).encode()))
@@ -45,8 +48,8 @@ def cloudevent_headers(
 
 
 def rfc3339(moment: datetime) -> str:
-    """`moment` in UTC, ending in Z."""
-    return moment.astimezone(UTC).replace(tzinfo=None).isoformat() + "Z"
+    """`moment` in UTC, ending in Z. Written by msgspec: the relay does it for every message, and it adds up."""
+    return cast("str", msgspec.to_builtins(moment if moment.tzinfo is UTC else moment.astimezone(UTC)))
 
 
 def message_id(event: Event) -> str:
