@@ -18,11 +18,11 @@ class Grace(NamedTuple):
     critical: timedelta
 
 
-# A withdrawn result is present; that nobody is there twice is the table's own constraint. Who is on no list counts as a
-# stranger only where the roster lists users.
+# A withdrawn result is present, and none too many; that nobody is there twice is the table's own constraint. Who is on no
+# list counts as a stranger only where the roster lists users.
 _STATE: Final = """
 SELECT r.tournament_id, r.participants, r.finalized_at + %(warning)s < now(), r.finalized_at + %(critical)s < now(),
-       coalesce(p.present, 0),
+       p.present, p.standing,
        (SELECT array_agg(wanted ORDER BY wanted)
           FROM (SELECT unnest(r.user_ids) AS wanted
                 EXCEPT SELECT user_id FROM tournament_participations WHERE semester_id = r.tournament_id) AS missing),
@@ -32,8 +32,8 @@ SELECT r.tournament_id, r.participants, r.finalized_at + %(warning)s < now(), r.
        cardinality(r.user_ids), s.tournament_status
   FROM tournament_rosters r
   JOIN semesters s ON s.id = r.tournament_id
-  LEFT JOIN LATERAL (SELECT count(*) AS present FROM tournament_participations p
-                      WHERE p.semester_id = r.tournament_id) AS p ON true
+ CROSS JOIN LATERAL (SELECT count(*) AS present, count(*) FILTER (WHERE status = 'final') AS standing
+                       FROM tournament_participations p WHERE p.semester_id = r.tournament_id) AS p
  WHERE %(tournaments)s::bigint[] IS NULL OR r.tournament_id = ANY (%(tournaments)s::bigint[])
  ORDER BY r.tournament_id
 """
@@ -69,6 +69,7 @@ def check_tournaments(
         late,
         too_late,
         present,
+        standing,
         missing,
         strangers,
         listed,
@@ -80,8 +81,8 @@ def check_tournaments(
             wrong.append(f"missing: {_some(missing)}" if missing else f"{participants - present} missing")
         if strangers:
             wrong.append(f"not on the roster: {_some(strangers)}")
-        if present > participants and not strangers:
-            wrong.append(f"{present} results")
+        if standing > participants and not strangers:
+            wrong.append(f"{standing} results")
         if listed is not None and listed != participants:
             wrong.append(f"a roster of {listed} users that says {participants}")
         if wrong:

@@ -75,6 +75,20 @@ def test_results_that_do_not_match_their_roster_are_told(season: str, planted: s
     assert firing(season) == []
 
 
+@pytest.mark.parametrize("listed", ["'{5,6}'", "NULL"])
+def test_who_does_not_belong_there_is_mended_by_a_withdrawal(season: str, listed: str) -> None:
+    # One of two rosters names users and one only counts them; user 7's result was withdrawn.
+    run(season, f"UPDATE tournament_rosters SET participants = 2, user_ids = {listed}, finalized_at = now()")
+    check(season)
+    assert firing(season) == []
+    run(season, "UPDATE tournament_participations SET status = 'final' WHERE user_id = 7")
+    check(season)
+    assert firing(season) == [("INV-R04", "tournament 227")]
+    run(season, "UPDATE tournament_participations SET status = 'withdrawn' WHERE user_id = 7")
+    check(season)
+    assert firing(season) == []
+
+
 def test_missing_results_are_waited_for(season: str) -> None:
     run(season, "UPDATE tournament_rosters SET finalized_at = now(), participants = 4, user_ids = '{5,6,7,8}'")
     check(season)
