@@ -40,7 +40,7 @@ SELECT number, event_user + (event_user - 1) / {others} AS user_id, nextval('rew
        number % 2 = 0 AS is_result, 1 + number / 36 AS tournament, 1 + number / 28 AS session,
        timestamptz '2023-01-01' + number * interval '10 seconds' AS at
   FROM (SELECT number, 1 + (number / 2 * {step} + number % 2) % {users} AS event_user
-          FROM generate_series({first}, {last}) AS number) AS events
+          FROM generate_series({first}::bigint, {last}) AS number) AS events
 """
 
 STATEMENTS: Final = (
