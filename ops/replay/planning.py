@@ -215,9 +215,9 @@ class Planning:
 
     def _note_adjusted(self, adjusted: Adjusted) -> None:
         """Of an adjustment that moves nothing there is only its receipt."""
-        self._increases.add(adjusted.increase)
-        self._decreases.setdefault(adjusted.user_id, Amounts()).add(adjusted.decrease)
         if adjusted.increase or adjusted.decrease:
+            self._increases.add(adjusted.increase)
+            self._decreases.setdefault(adjusted.user_id, Amounts()).add(adjusted.decrease)
             self._note_grant(adjusted.delivery, adjusted.grant)
         else:
             self._hash(adjusted.grant.event_key, adjusted.delivery.payload_hash.hex(), ())

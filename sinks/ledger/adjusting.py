@@ -52,6 +52,9 @@ class Amounts(Struct):
             setattr(self, name, getattr(self, name) + amount)
 
 
+NOTHING: Final = Amounts()
+
+
 class Adjusted(NamedTuple):
     """An event that stands, and what it gives more and less by another ruleset than its source has given."""
 
@@ -82,6 +85,8 @@ def fetch_own(cursor: Cursor, keys: Iterable[str], run_id: str) -> set[str]:
 
 def compare(user_id: int, delivery: Delivery, grant: Grant, before: Source) -> Adjusted:
     """`grant` with what it gives and takes, from the source as it was `before`."""
+    if before.counted == grant.source_after.counted and not _moves(grant):
+        return Adjusted(user_id, delivery, grant, NOTHING, NOTHING)
     sessions_before = before.counted.sessions if before.counted else 0
     sessions_after = grant.source_after.counted.sessions if grant.source_after.counted else 0
     deltas: Mapping[str, list[int]] = {
@@ -98,6 +103,10 @@ def compare(user_id: int, delivery: Delivery, grant: Grant, before: Source) -> A
         Amounts(**{name: sum(delta for delta in each if delta > 0) for name, each in deltas.items()}),
         Amounts(**{name: sum(-delta for delta in each if delta < 0) for name, each in deltas.items()}),
     )
+
+
+def _moves(grant: Grant) -> bool:
+    return bool(grant.xp or grant.credits or grant.skills or grant.badge or grant.revoked_badges)
 
 
 def refuse_decreases(decreases: Mapping[int, Amounts]) -> None:

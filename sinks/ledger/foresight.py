@@ -3,7 +3,9 @@
 from collections.abc import Iterator, Sequence
 from itertools import repeat
 
+import msgspec
 from psycopg2.extensions import cursor as Cursor
+from psycopg2.extras import register_default_jsonb
 
 from schemas.events import CreditTransfer, TournamentResult, TournamentRoster, event_subject
 from schemas.rewards import Refused
@@ -26,6 +28,7 @@ class Foresight:
     """
 
     def __init__(self, cursor: Cursor, basis: Decided, rule_change: RuleChange | None = None) -> None:
+        register_default_jsonb(cursor, loads=msgspec.json.decode)
         self.states = States()
         self.users: set[int] = set()
         self._cursor = cursor

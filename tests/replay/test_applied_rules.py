@@ -1,6 +1,7 @@
 """`laurels replay --rules` on a real broker and a real database."""
 
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ from msgspec import structs
 from schemas.events import SESSION_ATTENDANCE, TOURNAMENT_RESULTS
 from schemas.ruleset import load_default
 from sinks.batch import Batch
+from sinks.migration import migrate_to_head
 from tests.oracle.academy_log import Academy, record, result
 from tests.oracle.test_verify import Broker
 from tests.replay.rows import EVENTS, SKILLS, Laurels, everything, query
@@ -406,6 +408,27 @@ def test_what_no_log_holds_any_more_is_followed_by_its_receipts(
     report = academy.verify()
     assert report.differences == []
     assert report.unverifiable > 0
+
+
+def test_what_an_adopted_database_came_with_counts_as_given_until_it_is_corrected(
+    legacy_url: str, broker: Broker, laurels: Laurels, generous: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    migrate_to_head(legacy_url)
+    monkeypatch.setenv("DATABASE_URL", legacy_url)
+    monkeypatch.setenv("KAFKA_BOOTSTRAP_SERVERS", broker.settings["bootstrap.servers"])
+    monkeypatch.setenv("LAURELS_TOPIC_PREFIX", broker.namespace)
+    given = query(
+        legacy_url,
+        "SELECT user_id FROM reward_receipts WHERE origin = 'adopted' AND event_key LIKE 'tournament_227_%' ORDER BY 1",
+    )
+    users = [user for (user,) in given]
+    with closing(Academy(legacy_url, broker.log_ids)) as academy:
+        advance(academy, broker, TOURNAMENT_RESULTS, *[result(user, 227, 1) for user in users])
+        advance(academy, broker, TOURNAMENT_RESULTS, result(users[0], 227, 1, revision=2))
+        laurels("replay", "apply", "--rules", generous, "--allow-decrease")
+        adjusted = "SELECT user_id FROM reward_receipts WHERE event_key ~ '_a[0-9a-f]{8}$'"
+        assert query(legacy_url, adjusted) == [(users[0],)]
+        assert laurels("verify")["differences"] == []
 
 
 @pytest.mark.parametrize(
