@@ -128,14 +128,14 @@ def post_grant(
     """Add everything that `grant` writes, and move the balances in `states` by its entries."""
     user_id = event_subject(event)
     at = time_text(event.occurred_at)
-    tail = f"\t{seq}\t{at}\n"
+    user, tail = str(user_id), f"\t{seq}\t{at}\n"
     if grant.xp:
         _post_xp(rows, grant, states[user_id], tail)
     if grant.credits:
         _post_credits(rows, grant, states, tail)
     if grant.skills:
         rows.copies["skill_rewards"] += [
-            f"{user_id}\t{skill.source_type}\t{skill.source_id}\t{skill.skill}\t{skill.points}{tail}"
+            f"{user}\t{skill.source_type}\t{skill.source_id}\t{skill.skill}\t{skill.points}{tail}"
             for skill in grant.skills
         ]
     _keep_source(rows, event, grant, had_row=had_row, seq=seq, at=at)

@@ -81,6 +81,7 @@ WHERE (user_id, specialization_id) IN (SELECT * FROM unnest(%s::bigint[], %s::te
 """
 
 
+_encode_json = msgspec.json.Encoder().encode
 _decode_ratings = msgspec.json.Decoder(dict[str, Rating]).decode
 
 
@@ -97,9 +98,9 @@ class States:
         return (source for user in self.users.values() for source in user.sources.values())
 
 
-def array(values: Iterable[object]) -> str:
-    """A Postgres array literal of numbers, times and NULLs: much cheaper than adapting every element."""
-    return "{" + ",".join(map(str, values)) + "}"
+def array(values: Iterable[int | datetime | None]) -> str:
+    """A Postgres array literal: much cheaper than adapting every element. JSON spells the elements alike."""
+    return f"{{{_encode_json(list(values))[1:-1].decode()}}}"
 
 
 def text_array(values: Iterable[str]) -> str:

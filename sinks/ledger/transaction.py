@@ -93,9 +93,9 @@ def _deciding_order(deliveries: Sequence[Delivery]) -> Sequence[int]:
     users = []
     for delivery in deliveries:
         parsed = delivery.parsed
-        if isinstance(parsed, CreditTransfer):
+        if type(parsed) is CreditTransfer:
             return range(len(deliveries))
-        users.append(0 if isinstance(parsed, (Refused, TournamentRoster)) else event_subject(parsed))
+        users.append(0 if type(parsed) is Refused or type(parsed) is TournamentRoster else event_subject(parsed))
     return sorted(range(len(deliveries)), key=users.__getitem__)
 
 

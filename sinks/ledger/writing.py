@@ -264,8 +264,8 @@ def _license_columns(licenses: Sequence[License]) -> tuple[str, ...]:
         array(license_.level for license_ in licenses),
         array(license_.highest_level for license_ in licenses),
         b"\n".join(_encode_json(license_.skills) if license_.skills else b"" for license_ in licenses).decode(),
-        array("NULL" if at is None else time_text(at.occurred_at) for at in rated),
-        array("NULL" if at is None else at.tournament_id for at in rated),
+        array(None if at is None else at.occurred_at for at in rated),
+        array(None if at is None else at.tournament_id for at in rated),
     )
 
 
