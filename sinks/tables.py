@@ -42,6 +42,8 @@ REFERENCES_CHECKED_BY_STATEMENT = {
     "credit_transactions": {"user_id": "users", "semester_id": "semesters"},
     "skill_rewards": {"user_id": "users"},
     "credit_transfers": {"sender_id": "users", "receiver_id": "users"},
+    "specialization_progress": {"student_id": "users", "specialization_id": "specializations"},
+    "user_licenses": {"user_id": "users", "specialization_type": "specializations"},
 }
 """Per table, its columns and the table each refers to.
 
@@ -291,8 +293,6 @@ specialization_progress = Table(
     _time("updated_at", now=True),
     PrimaryKeyConstraint("id", name="specialization_progress_pkey"),
     UniqueConstraint("student_id", "specialization_id", name="uq_specialization_progress_user_spec"),
-    _references("specialization_progress", "student_id", "users.id"),
-    _references("specialization_progress", "specialization_id", "specializations.id"),
     CheckConstraint("current_level >= 1", name="ck_specialization_progress_level"),
     postgresql_with={"fillfactor": STATE_FILLFACTOR},
 )
@@ -312,8 +312,6 @@ user_licenses = Table(
     _time("started_at", now=True),
     PrimaryKeyConstraint("id", name="user_licenses_pkey"),
     UniqueConstraint("user_id", "specialization_type", name="uq_user_licenses_user_spec"),
-    _references("user_licenses", "user_id", "users.id"),
-    _references("user_licenses", "specialization_type", "specializations.id"),
     CheckConstraint("current_level >= 1", name="ck_user_licenses_level"),
     CheckConstraint("(rated_at IS NULL) = (rated_tournament_id IS NULL)", name="ck_user_licenses_rated"),
     postgresql_with={"fillfactor": STATE_FILLFACTOR},
