@@ -18,11 +18,14 @@ from schemas.events import CREDIT_TRANSFERS, LEVEL_COMMANDS, SESSION_ATTENDANCE,
 from schemas.parse import parse
 from schemas.payload import payload_hash
 from schemas.rewards import Refused
-from sinks.batch import Batch, Claim, Coordinates, Delivery, Origin
+from schemas.ruleset import Ruleset
+from sinks.batch import Batch, Checkpoint, Claim, Coordinates, Delivery, Origin, RuleChange
 from sinks.database import connector
 from sinks.ledger import Identity, Ledger
 from sinks.ledger.rulesets import fetch_levels
 from sinks.positions import LogState
+from sinks.replay_runs import ReplayRun, create_run
+from sinks.ruleset_store import store_ruleset
 from streams import rules
 
 GROUP = "laurels"
@@ -183,6 +186,17 @@ class Academy:
         parsed = self.delivery(record(topic, 0, event))
         self.ledger.record(Batch([Delivery(parsed.parsed, None, parsed.payload_hash)], (), origin))
 
+    def change_rules(self, run: str, ruleset: Ruleset, since: Mapping[str, int]) -> None:
+        """Decide again, by another ruleset, what was delivered from these offsets on, as a replay does."""
+        with psycopg2.connect(self.url) as connection, connection.cursor() as cursor:
+            store_ruleset(cursor, ruleset, "tester")
+            create_run(cursor, ReplayRun(run, "running", {}, {}, requested_by="tester"))
+        connection.close()
+        read = [each for topic in TOPICS for each in self.topics.records[topic, 0][since[topic] : self._read[topic]]]
+        change = RuleChange(run, ruleset, allow_decrease=True)
+        deliveries = [self.delivery(each) for each in read]
+        self.ledger.record(Batch(deliveries, (), "replay", checkpoint=Checkpoint(run, {}), rule_change=change))
+
     def delivery(self, each: Record) -> Delivery:
         """The record as the pipeline would hand it to the ledger."""
         parsed = parse(each.topic, each.key, each.value, each.timestamp_ms, self._levels)
@@ -229,4 +243,6 @@ def named(differences: Iterable[Difference]) -> list[tuple[str, str]]:
     return sorted((difference.table, difference.key) for difference in differences)
 
 
-_RULES: Any = SimpleNamespace(decide=rules.decide, base_key=rules.base_key, results_needed=rules.results_needed)
+_RULES: Any = SimpleNamespace(
+    decide=rules.decide, adjust=rules.adjust, base_key=rules.base_key, results_needed=rules.results_needed
+)

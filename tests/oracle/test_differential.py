@@ -1,6 +1,7 @@
 """Ledger and oracle fold the same random events, delivered in random batches: every row must come out the same."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from importlib import resources
 from itertools import count
 from typing import Any
 
@@ -9,6 +10,7 @@ from hypothesis import HealthCheck, Phase, event, given, settings
 from hypothesis import strategies as st
 
 from schemas.events import CREDIT_TRANSFERS, LEVEL_COMMANDS, SESSION_ATTENDANCE, TOURNAMENT_RESULTS, TOURNAMENT_ROSTERS
+from schemas.ruleset import load_default, parse_ruleset
 from tests.oracle.academy_log import TOPICS, Academy
 
 Step = tuple[str, Any]
@@ -16,6 +18,24 @@ Step = tuple[str, Any]
 USERS = 2
 PLAYS = count(1)
 """Each example has users and tournaments of its own, so that all can share one database."""
+
+RUNS = count(1)
+ACADEMY_RULES = resources.files("schemas").joinpath("rulesets", "academy.toml").read_text(encoding="utf-8")
+OTHERS = {
+    "xp = 500\ncredits = 100": "xp = 1600\ncredits = 0",
+    'badge = "RUNNER_UP"': 'badge = "SECOND"',
+    "skill_points = 5": "skill_points = 0",
+    "xp = 20\ncredits = 2\nskill_points = 1\ncounts = true": "xp = 0\ncredits = 3\nskill_points = 2\ncounts = false",
+    "xp = 0\ncredits = 0\nskill_points = 0\ncounts = false": "xp = 5\ncredits = 0\nskill_points = 0\ncounts = true",
+    "every_sessions = 10": "every_sessions = 2",
+    "weight = 0.2": "weight = 0.5",
+}
+"""What other rulesets say in place of what the academy's says."""
+
+RULESETS = [
+    load_default(),
+    *[parse_ruleset(ACADEMY_RULES.replace(old, new, 1)) for old, new in OTHERS.items()],
+]
 
 specializations = st.sampled_from(["PLAYER", "PLAYER", "PLAYER", "COACH", "INTERNSHIP"])
 times = st.integers(1, 28).map(lambda day: f"2026-02-{day:02}T10:00:00{'.5' if day % 3 else ''}Z")
@@ -96,7 +116,10 @@ poison = st.tuples(
 )
 again = st.tuples(st.just("again"), st.integers(0, 30))
 deliveries = st.tuples(st.just("deliver"), st.tuples(st.permutations(TOPICS), st.integers(1, 4)))
-moves = st.one_of(results, results, presences, presences, commands, transfers, rosters, poison, again, deliveries)
+changes = st.tuples(st.just("rules"), st.sampled_from(range(len(RULESETS))))
+moves = st.one_of(
+    results, results, presences, presences, commands, transfers, rosters, poison, again, deliveries, changes
+)
 
 
 def publish(academy: Academy, play: int, kind: str, fields: dict[str, Any]) -> tuple[str, dict[str, Any]]:
@@ -123,12 +146,14 @@ def publish(academy: Academy, play: int, kind: str, fields: dict[str, Any]) -> t
     return CREDIT_TRANSFERS, {"idempotency_key": key, "sender_id": user_id, "receiver_id": receiver, **fields}
 
 
-def perform(academy: Academy, play: int, steps: list[Step]) -> None:
-    """Publish and deliver as the steps say, and deliver the rest."""
+def perform(academy: Academy, play: int, steps: list[Step], starts: Mapping[str, int]) -> None:
+    """Publish, deliver and change rules as the steps say, and deliver the rest."""
     published: list[tuple[str, dict[str, Any]]] = []
     for kind, what in steps:
         if kind == "deliver":
             academy.deliver(what[0], most=what[1])
+        elif kind == "rules":
+            academy.change_rules(f"{next(RUNS):08x}", RULESETS[what], starts)
         elif kind == "poison":
             academy.publish(*what)
         elif kind == "again":
@@ -159,7 +184,7 @@ def academy(database_url: str) -> Iterator[Academy]:
 def test_ledger_and_oracle_agree_on_every_row(academy: Academy, steps: list[Step]) -> None:
     play = next(PLAYS)
     starts = {topic: len(academy.topics.records[topic, 0]) for topic in TOPICS}
-    perform(academy, play, steps)
+    perform(academy, play, steps, starts)
     report = academy.verify()
     event(f"{report.events // 500 * 500} events so far")
     ours = [
