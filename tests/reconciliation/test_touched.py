@@ -90,7 +90,7 @@ def test_where_only_others_changed_something_it_is_acknowledged_too() -> None:
 def test_under_load_checking_rests_for_most_of_the_time_and_stops_resting_in_a_lull() -> None:
     clock = Clock()
     touched = Touched(clock)
-    touched.add(recorded(*range(MANY + 2 * RECORDED_AT_ONCE)), {FIRST: 3})
+    touched.add(recorded(*range(MANY + 4 * RECORDED_AT_ONCE)), {FIRST: 3})
     clock.now += GATHER_SECONDS
     touched.took(taken(touched), 0.1)
     early = touched.take()
