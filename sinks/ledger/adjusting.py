@@ -43,8 +43,9 @@ class Amounts(Struct):
         return any(structs.astuple(self))
 
     def __str__(self) -> str:
-        named = structs.asdict(self).items()
-        return ", ".join(f"{amount} {name.replace('_', ' ')}" for name, amount in named if amount)
+        names = ("XP", "credits", "skill points", "badges", "sessions")
+        amounts = zip(names, structs.astuple(self), strict=True)
+        return ", ".join(f"{amount} {name}" for name, amount in amounts if amount)
 
     def add(self, other: "Amounts") -> None:
         """Add `other`."""

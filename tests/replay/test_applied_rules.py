@@ -152,7 +152,7 @@ def test_decreases_are_refused_unless_they_are_allowed(academy: Academy, laurels
     before = everything(academy.url)
     for command in ("plan", "apply"):
         told = laurels("replay", command, "--rules", mean, exits=1)
-        assert "2 users would lose 200 xp, 8 skill points: allow it with --allow-decrease" in told
+        assert "2 users would lose 200 XP, 8 skill points: allow it with --allow-decrease" in told
     assert everything(academy.url) == before
     assert query(academy.url, "SELECT count(*) FROM replay_runs") == [(0,)]
     planned = laurels("replay", "plan", "--rules", mean, "--allow-decrease")
