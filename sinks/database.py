@@ -5,8 +5,10 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Final
 
+import msgspec
 import psycopg2
 from psycopg2.extensions import connection as Connection
+from psycopg2.extras import register_default_jsonb
 
 Connect = Callable[[], Connection]
 
@@ -47,8 +49,8 @@ def classify(error: psycopg2.Error) -> Verdict:
 def connector(url: str, *, name: str, timeouts: Timeouts | None = None) -> Connect:
     """A function that opens a connection to `url`, bounded by `timeouts` and visible to operators as `name`.
 
-    Without JIT: what it compiles for is a guess at how many elements a grant's JSON has, and compiling took longer than
-    the whole query.
+    JSON is read by msgspec, several times faster than by psycopg2. Without JIT: what it compiles for is a guess at how
+    many elements a grant's JSON has, and compiling took longer than the whole query.
     """
     bounds = timeouts or Timeouts()
     options = (
@@ -58,7 +60,7 @@ def connector(url: str, *, name: str, timeouts: Timeouts | None = None) -> Conne
     )
 
     def connect() -> Connection:
-        return psycopg2.connect(
+        connection = psycopg2.connect(
             url,
             application_name=name,
             options=options,
@@ -68,5 +70,7 @@ def connector(url: str, *, name: str, timeouts: Timeouts | None = None) -> Conne
             keepalives_count=3,
             tcp_user_timeout=bounds.statement_ms,
         )
+        register_default_jsonb(connection, loads=msgspec.json.decode)
+        return connection
 
     return connect

@@ -8,10 +8,8 @@ from concurrent.futures import ThreadPoolExecutor
 from itertools import count
 from typing import Any, Final, NamedTuple
 
-import msgspec
 from psycopg2.extensions import connection as Connection
 from psycopg2.extensions import cursor as Cursor
-from psycopg2.extras import register_default_jsonb
 
 from ops.oracle import ENTRY_COLUMNS
 from ops.oracle.book import row_hash_sql
@@ -113,7 +111,6 @@ class Snapshot:
         self._connect = connect
         self._connection = connect()
         self._connection.set_session(isolation_level="REPEATABLE READ", readonly=True)
-        register_default_jsonb(self._connection, globally=False, loads=msgspec.json.decode)
         self._cursors = count()
         self.adopted_seq, self.adopted_at = self.rows(ADOPTION)[0]
 
