@@ -49,7 +49,7 @@ from streams.webhook import Webhook
 
 PAUSE_SECONDS: Final = 0.02
 """How long messages gather before they are decoded."""
-NICENESS: Final = 10
+NICENESS: Final = 5
 """Where recording needs the whole machine it gets it, and is followed as far as there is time."""
 STOP_SECONDS: Final = 5.0
 TIMEOUT_SECONDS: Final = 10.0
