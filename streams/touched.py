@@ -15,7 +15,7 @@ from faust.types import TP
 
 GATHER_SECONDS: Final = 0.15
 CHANGED_AT_ONCE: Final = 2_000
-RECORDED_AT_ONCE: Final = 250
+RECORDED_AT_ONCE: Final = 100
 """So few that what others change does not wait long for them."""
 MANY: Final = 4_000
 SHARE: Final = 0.05
