@@ -18,7 +18,7 @@ _.do_GET, _.log_message, _.daemon_threads
 # Faust calls or reads these on what we put in the place of its own.
 _._new_transport, _._new_consumer_thread, _._create_worker_consumer, _._drain_messages
 _._rebalance_listener, _._assignor
-_.seek_to_committed, _.wait_empty, _.force_commit, _.verify_all_partitions_active
+_.seek_to_committed, _.wait_empty, _.force_commit, _.verify_all_partitions_active, _._create_directories
 _.enable_kafka_producer, _.enable_web
 ReadingApp
 

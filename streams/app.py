@@ -35,6 +35,9 @@ class App(faust.App):
         self.consumer_settings = consumer_settings
         super().__init__(*args, **options)
 
+    def _create_directories(self) -> None:
+        """Make none: Faust would keep its tables there, and we have no table."""
+
     def _new_transport(self) -> TransportT:
         return Transport(self.conf.broker_consumer, self)
 

@@ -34,7 +34,7 @@ class WorkerProcess:
         with log.open("wb") as output:
             # In a group of its own, as a shell would start it.
             self._process = subprocess.Popen(
-                command, cwd=ROOT, env=environment, stdout=output, stderr=output, process_group=0
+                command, cwd=log.parent, env=environment, stdout=output, stderr=output, process_group=0
             )
 
     def ledgers(self) -> list[psutil.Process]:

@@ -19,6 +19,7 @@ def test_sigterm_leaves_within_five_seconds_with_the_batch_finished(stage: Stage
     assert sum(stage.sessions_recorded().values()) == stage.positions()[0] < len(events)
     assert stage.query("SELECT count(*) FROM partition_positions WHERE owner IS NOT NULL") == [(0,)]
     assert worker.said.count("Traceback") == 0
+    assert [path for path in worker.log.parent.iterdir() if path.is_dir()] == [], "it leaves nothing behind"
 
 
 @pytest.mark.parametrize("workers", [2, 4])
