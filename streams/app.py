@@ -12,7 +12,7 @@ from yarl import URL
 
 from schemas.settings import Settings
 from streams.agents import AGENTS
-from streams.consumer import Pipeline, Transport
+from streams.consumer import CHUNK, Pipeline, Transport
 from streams.recorder import Recorder
 
 _Sink = TypeVar("_Sink")
@@ -71,7 +71,7 @@ def make_app(settings: Settings, group: str, pipeline: Pipeline, agents: int) ->
         # What an agent took in is recorded before its partition goes to somebody else.
         stream_wait_empty=True,
         # With the recorder's own bounds this keeps a worker's memory flat.
-        stream_buffer_maxsize=max(settings.buffer_events // agents, 1),
+        stream_buffer_maxsize=max(settings.buffer_events // agents // CHUNK, 1),
         broker_commit_interval=1.0,
         broker_session_timeout=settings.session_timeout_seconds,
         # Also how soon a member hears that others join or leave.

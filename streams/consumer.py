@@ -8,29 +8,29 @@ What differs from the consumer that Faust brings:
 - On every assignment the partitions are claimed in Postgres and sought to where that says. Kafka's committed offset is
   written as a hint for Kafka's own tools, and never read.
 - `read_committed`, and no automatic reset: a position that the log does not hold is an error and not a jump.
-- Every message carries the link to the one before it, and stretches without committed records are reported.
+- Records carry the link to the one before them, and stretches without committed records are reported.
 - Acknowledging is by position, after the commit in Postgres, and not by message.
-- Messages go from the fetch to the agents' queues as they are: Faust's own way builds four tasks and an event for each.
+- Records go from the fetch to the agents' queues as they are, many at once: Faust's own way builds four tasks and an event
+  for each.
 """
 
 import asyncio
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, ClassVar, Final, Protocol, cast
+from typing import Any, ClassVar, Final, NamedTuple, Protocol, cast
 
 import aiokafka
 from aiokafka.errors import ConsumerStoppedError
 from faust.transport.conductor import Conductor
 from faust.transport.drivers import aiokafka as driver
 from faust.types import TP, ServiceT
-from faust.types.tuples import ConsumerMessage
 from mode import Service
 
 from streams.fetching import FETCH_SECONDS, NOTHING, ConsumerThread, Fetched
 from streams.tenures import Tenure
 
 ROOM_SECONDS: Final = 0.002
-YIELD_EVERY: Final = 200
-"""Messages handed over before the event loop gets a turn, so that timers and commits are not starved."""
+CHUNK: Final = 500
+"""Records handed over at most before the event loop gets a turn, so that timers and commits are not starved."""
 
 
 class Pipeline(Protocol):
@@ -52,13 +52,22 @@ class Pipeline(Protocol):
         """A stretch of the partition that holds no committed record, and where its log ends."""
 
 
-class LinkedMessage(ConsumerMessage):
-    """A message that knows where the record before it ended."""
+class Chunk(NamedTuple):
+    """Records of one partition as they came, fetched in one generation.
 
+    `from_offset` is where the record before the first one ended, and `fetched` how many there were, should one get lost.
+    """
+
+    tp: TP
+    generation: int
     from_offset: int
-    timestamp_ms: int
-    raw_headers: Sequence[tuple[str, bytes]]
-    """As they came: Faust makes a mapping of them, and a header may come twice."""
+    fetched: int
+    records: Sequence[aiokafka.ConsumerRecord]
+
+    @property
+    def next_offset(self) -> int:
+        """Where its last record ends."""
+        return int(self.records[-1].offset) + 1
 
 
 class ReadingApp(Protocol):
@@ -157,50 +166,28 @@ class Consumer(driver.Consumer):
         return await self._thread.fetch(wanted, FETCH_SECONDS if wanted == active else ROOM_SECONDS)
 
     async def _hand_over(self, fetched: Fetched) -> None:
-        handed = 0
         for tp, records in fetched.records.items():
             link = fetched.links[tp]
             # One agent per topic, so one channel; and what it reads is its queue.
             (channel,) = cast("Conductor", self.app.topics)._tp_index[tp]  # noqa: SLF001
             queue = channel.queue
-            for record in records:
+            for first in range(0, len(records), CHUNK):
                 # Looked at again and again rather than waited for: a rebalance empties the queues under whoever waits.
                 while queue.full() and self._still(fetched.generation):  # noqa: ASYNC110
                     await asyncio.sleep(ROOM_SECONDS)
                 if not self._still(fetched.generation):
                     return
-                queue.put_nowait(self._message(tp, record, fetched.generation, link))
-                link = record.offset + 1
-                handed += 1
-                if handed % YIELD_EVERY == 0:
-                    await asyncio.sleep(0)
+                part = records[first : first + CHUNK]
+                chunk = Chunk(tp, fetched.generation, link, len(part), part)
+                queue.put_nowait(chunk)
+                link = chunk.next_offset
+                await asyncio.sleep(0)
         if self._still(fetched.generation):
             for tp, end_offset in fetched.ends.items():
                 self._pipeline.saw(tp, fetched.generation, fetched.empty.get(tp), end_offset)
 
     def _still(self, generation: int) -> bool:
         return self.flow_active and self.app.consumer_generation_id == generation
-
-    def _message(self, tp: TP, record: aiokafka.ConsumerRecord, generation: int, link: int) -> LinkedMessage:
-        message = LinkedMessage(
-            record.topic,
-            record.partition,
-            record.offset,
-            record.timestamp / 1000.0,
-            record.timestamp_type,
-            None,
-            record.key,
-            record.value,
-            record.checksum,
-            record.serialized_key_size,
-            record.serialized_value_size,
-            tp,
-            generation_id=generation,
-        )
-        message.from_offset = link
-        message.timestamp_ms = record.timestamp
-        message.raw_headers = record.headers
-        return message
 
     async def verify_all_partitions_active(self) -> None:
         """Leave liveness to the age of the last commit in Postgres: Faust's figures come from sensors we do without."""

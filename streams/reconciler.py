@@ -35,7 +35,7 @@ from sinks.positions import Partition
 from streams.agents.reward_alerts import reward_alerts
 from streams.agents.reward_entries import reward_entries
 from streams.app import App, bind, make_app
-from streams.consumer import Consumer, LinkedMessage
+from streams.consumer import Chunk, Consumer
 from streams.logs import Logs
 from streams.monitor import Monitor
 from streams.partitioning import Partitioning
@@ -155,9 +155,9 @@ class Reconciler:
         """Let messages gather."""
         await asyncio.sleep(PAUSE_SECONDS)
 
-    def touch(self, messages: list[LinkedMessage]) -> None:
+    def touch(self, chunk: Chunk) -> None:
         """Have everyone touched checked, as often as it takes; then the messages are acknowledged."""
-        self._touched.add(touched_users(self._entries(messages)), {one.tp: one.offset + 1 for one in messages})
+        self._touched.add(touched_users(self._entries(chunk)), {chunk.tp: chunk.next_offset})
         self._touches.set()
 
     async def check_forever(self) -> None:
@@ -179,12 +179,12 @@ class Reconciler:
             for tp, end in todo.ends.items():
                 self._acknowledge(tp, end)
 
-    def _entries(self, messages: Iterable[LinkedMessage]) -> Iterable[TouchedByEvent | ChangedRows]:
-        for message in messages:
+    def _entries(self, chunk: Chunk) -> Iterable[TouchedByEvent | ChangedRows]:
+        for record in chunk.records:
             try:
-                yield self._decode(cast("bytes", message.value))
+                yield self._decode(cast("bytes", record.value))
             except msgspec.MsgspecError as error:
-                log.warning("not an entry", topic=message.topic, offset=message.offset, error=str(error))
+                log.warning("not an entry", topic=record.topic, offset=record.offset, error=str(error))
 
     def _check(self, cursor: Cursor, todo: Next) -> None:
         check_users(cursor, todo.users, self._grace)
@@ -194,21 +194,20 @@ class Reconciler:
             ask_for_sweep(cursor)
         failpoint("check_before_commit")
 
-    async def tell(self, messages: list[LinkedMessage]) -> None:
+    async def tell(self, chunk: Chunk) -> None:
         """Tell the webhook of the alerts, and acknowledge them once it took them."""
         assert self._webhook is not None
         alerts = []
-        for message in messages:
-            if message.value is None:
+        for record in chunk.records:
+            if record.value is None:
                 continue
             try:
-                alerts.append(self._decode_alert(message.value))
+                alerts.append(self._decode_alert(record.value))
             except msgspec.MsgspecError as error:
-                log.warning("not an alert", topic=message.topic, offset=message.offset, error=str(error))
+                log.warning("not an alert", topic=record.topic, offset=record.offset, error=str(error))
         if alerts:
             await self._webhook.tell(alerts)
-        for message in messages:
-            self._acknowledge(message.tp, message.offset + 1)
+        self._acknowledge(chunk.tp, chunk.next_offset)
 
     def _acknowledge(self, tp: TP, next_offset: int) -> None:
         assert self.consumer is not None

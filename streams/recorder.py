@@ -9,23 +9,19 @@ it is touched.
 
 import asyncio
 from collections.abc import Callable, Iterable, Sequence
-from typing import Final
 
 from faust.types import TP
 
-from schemas.errors import LaurelsError, MustStop, TooManyDeadLetters
+from schemas.errors import LaurelsError, MustStop, SteppedOver, TooManyDeadLetters
 from sinks.batch import Claim, Recorded
 from sinks.failpoints import failpoint
 from sinks.positions import Partition, Position
-from streams.consumer import LinkedMessage
+from streams.consumer import Chunk
 from streams.crew import Bounds, Crew
 from streams.intake import Gathered, Record
 from streams.ledger_thread import Records
 from streams.telemetry import Telemetry
 from streams.tenures import Tenure, Tenures, tenure_from
-
-YIELD_EVERY: Final = 500
-"""Records taken in before the event loop gets a turn."""
 
 TakeOver = Callable[[Iterable[Partition], int], dict[Partition, Position]]
 
@@ -136,37 +132,27 @@ class Recorder:
 
     # The agents
 
-    async def gather(self, topic: str, messages: Iterable[LinkedMessage]) -> None:
-        """Take these records of `topic` in, in their order."""
-        taken = 0
-        for message in messages:
-            # Each by itself: a partition may be revoked while the event loop has its turn.
-            tenure = self._tenures.of(message.tp, message.generation_id)
-            if tenure is None:
-                continue
-            try:
-                self._take_in(tenure, topic, message)
-            except LaurelsError as error:
-                self.fail(error)
-                return
-            taken += 1
-            if taken % YIELD_EVERY == 0:
-                await asyncio.sleep(0)
+    def gather(self, topic: str, chunk: Chunk) -> None:
+        """Take these records of `topic` in, in their order, if their partition is still held."""
+        tenure = self._tenures.of(chunk.tp, chunk.generation)
+        if tenure is None:
+            return
+        try:
+            self._take_in(tenure, topic, chunk)
+        except LaurelsError as error:
+            self.fail(error)
 
-    def _take_in(self, tenure: Tenure, topic: str, message: LinkedMessage) -> None:
-        if tenure.follow(message.from_offset, message.offset):
-            self._busy()
-            record = Record(
-                topic,
-                message.partition,
-                message.offset,
-                tenure.log_id,
-                message.key,
-                message.value,
-                message.raw_headers,
-                message.timestamp_ms,
-            )
-            self._crew.add(tenure, record)
+    def _take_in(self, tenure: Tenure, topic: str, chunk: Chunk) -> None:
+        if len(chunk.records) != chunk.fetched:
+            message = f"{topic}[{chunk.tp.partition}]: {chunk.fetched} records came, and {len(chunk.records)} are left"
+            raise SteppedOver(message)
+        link = chunk.from_offset
+        for record in chunk.records:
+            if tenure.follow(link, record.offset):
+                self._busy()
+                where = (topic, record.partition, record.offset, tenure.log_id)
+                self._crew.add(tenure, Record(*where, record.key, record.value, record.headers, record.timestamp))
+            link = record.offset + 1
 
     # The crew
 

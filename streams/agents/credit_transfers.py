@@ -9,5 +9,5 @@ from streams.recorder import Recorder
 
 async def credit_transfers(stream: StreamT[bytes], recorder: Recorder) -> None:
     """Record the transfers, covered or rejected."""
-    async for messages in drained(stream):
-        await recorder.gather(CREDIT_TRANSFERS, messages)
+    async for chunk in drained(stream):
+        recorder.gather(CREDIT_TRANSFERS, chunk)

@@ -1,18 +1,16 @@
-"""Takes what waits in front of an agent: one queue, many messages at once, none acknowledged by being taken."""
+"""Takes what waits in front of an agent, as the consumer put it there: chunks of records, none acknowledged by that."""
 
 from collections.abc import AsyncIterator
-from typing import Final, cast
+from typing import cast
 
 from faust.streams import Stream
 from faust.types import ChannelT, StreamT
 
-from streams.consumer import LinkedMessage
-
-AT_ONCE: Final = 1_000
+from streams.consumer import Chunk
 
 
-async def drained(stream: StreamT[bytes]) -> AsyncIterator[list[LinkedMessage]]:
-    """Everything that waits for the agent, again and again, until the agent is stopped.
+async def drained(stream: StreamT[bytes]) -> AsyncIterator[Chunk]:
+    """Each chunk that comes, until the agent is stopped.
 
     Faust's own iteration would start and end one event at a time. Reading its queue leaves its bookkeeping alone, so
     that nothing here acknowledges: that is done by position, once recorded.
@@ -20,9 +18,7 @@ async def drained(stream: StreamT[bytes]) -> AsyncIterator[list[LinkedMessage]]:
     queue = cast("ChannelT[bytes]", cast("Stream[bytes]", stream).noack().channel).queue
     while True:
         try:
-            messages = [await queue.get()]
+            chunk = await queue.get()
         except StopAsyncIteration:
             return
-        while len(messages) < AT_ONCE and queue.qsize():
-            messages.append(queue.get_nowait())
-        yield messages
+        yield cast("Chunk", chunk)

@@ -9,5 +9,5 @@ from streams.recorder import Recorder
 
 async def level_commands(stream: StreamT[bytes], recorder: Recorder) -> None:
     """Record the level commands, refused ones included."""
-    async for messages in drained(stream):
-        await recorder.gather(LEVEL_COMMANDS, messages)
+    async for chunk in drained(stream):
+        recorder.gather(LEVEL_COMMANDS, chunk)

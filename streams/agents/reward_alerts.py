@@ -5,17 +5,17 @@ from typing import Protocol
 from faust.types import StreamT
 
 from streams.agents.draining import drained
-from streams.consumer import LinkedMessage
+from streams.consumer import Chunk
 
 
 class Tells(Protocol):
     """What tells somebody of alerts, and acknowledges them."""
 
-    async def tell(self, messages: list[LinkedMessage]) -> None:
-        """Tell of all alerts in `messages`."""
+    async def tell(self, chunk: Chunk) -> None:
+        """Tell of all alerts in `chunk`."""
 
 
 async def reward_alerts(stream: StreamT[bytes], teller: Tells) -> None:
     """Pass alerts on."""
-    async for messages in drained(stream):
-        await teller.tell(messages)
+    async for chunk in drained(stream):
+        await teller.tell(chunk)

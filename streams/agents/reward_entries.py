@@ -5,14 +5,14 @@ from typing import Protocol
 from faust.types import StreamT
 
 from streams.agents.draining import drained
-from streams.consumer import LinkedMessage
+from streams.consumer import Chunk
 
 
 class Checks(Protocol):
     """What checks the users that messages touch, and acknowledges them."""
 
-    def touch(self, messages: list[LinkedMessage]) -> None:
-        """Have everyone checked whom `messages` touch."""
+    def touch(self, chunk: Chunk) -> None:
+        """Have everyone checked whom `chunk` touches."""
 
     async def pause(self) -> None:
         """Let more come in, for a moment, that can be decoded at once."""
@@ -20,6 +20,6 @@ class Checks(Protocol):
 
 async def reward_entries(stream: StreamT[bytes], reconciler: Checks) -> None:
     """Have every touched user checked."""
-    async for messages in drained(stream):
-        reconciler.touch(messages)
+    async for chunk in drained(stream):
+        reconciler.touch(chunk)
         await reconciler.pause()

@@ -9,5 +9,5 @@ from streams.recorder import Recorder
 
 async def session_attendance(stream: StreamT[bytes], recorder: Recorder) -> None:
     """Record who was present, late or absent, and the bonuses that this earns."""
-    async for messages in drained(stream):
-        await recorder.gather(SESSION_ATTENDANCE, messages)
+    async for chunk in drained(stream):
+        recorder.gather(SESSION_ATTENDANCE, chunk)

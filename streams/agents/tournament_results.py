@@ -9,5 +9,5 @@ from streams.recorder import Recorder
 
 async def tournament_results(stream: StreamT[bytes], recorder: Recorder) -> None:
     """Record what users achieved in tournaments, corrections and withdrawals included."""
-    async for messages in drained(stream):
-        await recorder.gather(TOURNAMENT_RESULTS, messages)
+    async for chunk in drained(stream):
+        recorder.gather(TOURNAMENT_RESULTS, chunk)

@@ -9,5 +9,5 @@ from streams.recorder import Recorder
 
 async def tournament_rosters(stream: StreamT[bytes], recorder: Recorder) -> None:
     """Record what reconciliation expects of each tournament."""
-    async for messages in drained(stream):
-        await recorder.gather(TOURNAMENT_ROSTERS, messages)
+    async for chunk in drained(stream):
+        recorder.gather(TOURNAMENT_ROSTERS, chunk)

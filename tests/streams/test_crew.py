@@ -4,12 +4,13 @@ import asyncio
 import threading
 from collections.abc import Awaitable, Callable, Iterable
 
+from aiokafka import ConsumerRecord
 from faust.types import TP
 
 from schemas.events import SESSION_ATTENDANCE
 from sinks.batch import Recorded
 from sinks.positions import Partition, Position
-from streams.consumer import LinkedMessage
+from streams.consumer import Chunk
 from streams.crew import WORTH_SHARING, Bounds
 from streams.intake import Gathered
 from streams.recorder import Recorder
@@ -38,12 +39,9 @@ def take_over(partitions: Iterable[Partition], _generation: int) -> dict[Partiti
     return {where: Position(0, 1, "cluster/topic", 100) for where in partitions}
 
 
-def message(tp: TP, offset: int, generation: int = 1) -> LinkedMessage:
-    made = LinkedMessage(
-        tp.topic, tp.partition, offset, 0.0, 0, None, b"1", b"{}", None, 1, 2, tp, generation_id=generation
-    )
-    made.from_offset, made.timestamp_ms, made.raw_headers = offset, 0, ()
-    return made
+def chunk(tp: TP, offsets: range, generation: int = 1) -> Chunk:
+    records = [ConsumerRecord(tp.topic, tp.partition, offset, 0, 0, b"1", b"{}", None, 1, 2, ()) for offset in offsets]
+    return Chunk(tp, generation, offsets.start, len(records), records)
 
 
 class Crewed:
@@ -55,8 +53,8 @@ class Crewed:
         bounds = Bounds(ledgers=2, batch_events=batch_events)
         self.recorder = Recorder(lambda: next(waiting), take_over, bounds, Telemetry())
 
-    async def gather(self, tp: TP, offsets: Iterable[int]) -> None:
-        await self.recorder.gather(SESSION_ATTENDANCE, [message(tp, offset) for offset in offsets])
+    def gather(self, tp: TP, offsets: range, generation: int = 1) -> None:
+        self.recorder.gather(SESSION_ATTENDANCE, chunk(tp, offsets, generation))
 
     async def begun(self, batches: int) -> None:
         """Wait until so many batches are with the ledgers."""
@@ -88,13 +86,13 @@ def test_a_partition_is_with_one_ledger_at_a_time_and_asks_for_no_more_than_a_ba
     async def part(crewed: Crewed) -> None:
         recorder = crewed.recorder
         assert recorder.has_room(FIRST)
-        await crewed.gather(FIRST, range(12))
+        crewed.gather(FIRST, range(12))
         assert not recorder.has_room(FIRST)
         assert recorder.has_room(SECOND)
         recorder.start()
         await crewed.begun(1)
         assert not recorder.has_room(FIRST), "seven are left, and five are a batch"
-        await crewed.gather(SECOND, range(2))
+        crewed.gather(SECOND, range(2))
         await crewed.begun(2)
         assert sorted(crewed.batches) == [[(0, offset) for offset in range(5)], [(1, 0), (1, 1)]]
         await crewed.finish()
@@ -111,7 +109,7 @@ def test_partitions_that_wait_for_every_ledger_leave_no_room_for_others() -> Non
         await crewed.recorder.take_over([FIRST, SECOND, THIRD], 2)
         for tp in (FIRST, SECOND, THIRD):
             assert crewed.recorder.has_room(tp)
-            await crewed.recorder.gather(SESSION_ATTENDANCE, [message(tp, offset, 2) for offset in range(4)])
+            crewed.gather(tp, range(4), 2)
         assert not crewed.recorder.has_room(THIRD), "twelve wait, and two ledgers take ten"
 
     play(part, batch_events=5)
@@ -119,8 +117,8 @@ def test_partitions_that_wait_for_every_ledger_leave_no_room_for_others() -> Non
 
 def test_what_little_waits_one_ledger_takes_whole() -> None:
     async def part(crewed: Crewed) -> None:
-        await crewed.gather(FIRST, range(10))
-        await crewed.gather(SECOND, range(10))
+        crewed.gather(FIRST, range(10))
+        crewed.gather(SECOND, range(10))
         crewed.recorder.start()
         await crewed.begun(1)
         await crewed.finish()
@@ -131,8 +129,8 @@ def test_what_little_waits_one_ledger_takes_whole() -> None:
 
 def test_when_much_waits_each_ledger_takes_its_share() -> None:
     async def part(crewed: Crewed) -> None:
-        await crewed.gather(FIRST, range(WORTH_SHARING))
-        await crewed.gather(SECOND, range(WORTH_SHARING))
+        crewed.gather(FIRST, range(WORTH_SHARING))
+        crewed.gather(SECOND, range(WORTH_SHARING))
         crewed.recorder.start()
         await crewed.begun(2)
         await crewed.finish()

@@ -83,12 +83,24 @@ def test_a_worker_that_sleeps_in_the_middle_of_a_copy_does_not_keep_its_partitio
     assert stage.sessions_recorded() == once_each(EVENTS)
 
 
+DROPS_A_CHUNK = """
+import sys
+from streams import recorder
+gather = recorder.Recorder.gather
+def lossy(self, topic, chunk):
+    if chunk.from_offset:
+        gather(self, topic, chunk)
+recorder.Recorder.gather = lossy
+from ops.cli import main
+main(["worker", "--no-relay"])
+"""
+
 DROPS_ONE = """
 import sys
 from streams import recorder
 gather = recorder.Recorder.gather
-async def lossy(self, topic, messages):
-    await gather(self, topic, [message for message in messages if message.offset != 20])
+def lossy(self, topic, chunk):
+    gather(self, topic, chunk._replace(records=[record for record in chunk.records if record.offset != 20]))
 recorder.Recorder.gather = lossy
 from ops.cli import main
 main(["worker", "--no-relay"])
@@ -99,8 +111,20 @@ def test_a_record_that_gets_lost_on_the_way_to_the_ledger_stops_the_worker(stage
     stage.publish(EVENTS)
     worker = stage.worker(command=[sys.executable, "-c", DROPS_ONE])
     assert worker.ended() == 3
-    assert "the record at 21 follows 21, but what comes next is 20" in worker.said
-    assert stage.positions()[0] <= 20
+    assert "200 records came, and 199 are left" in worker.said
+    assert stage.positions() in ([], [0])
+    stage.worker()
+    stage.wait_until_read()
+    assert stage.sessions_recorded() == once_each(EVENTS)
+
+
+def test_records_that_get_lost_together_stop_the_worker(stage: Stage) -> None:
+    stage.publish(EVENTS[:50])
+    worker = stage.worker(command=[sys.executable, "-c", DROPS_A_CHUNK])
+    stage.wait_until_claimed()
+    stage.publish(EVENTS[50:])
+    assert worker.ended() == 3
+    assert "but what comes next is 0" in worker.said
     stage.worker()
     stage.wait_until_read()
     assert stage.sessions_recorded() == once_each(EVENTS)
