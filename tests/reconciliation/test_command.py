@@ -156,9 +156,12 @@ def test_interrupted_by_ctrl_c_it_goes_on_with_resume(many: str, laurels: Laurel
             " VALUES (%s, 'INV-R01', 'x', 'critical', 'firing', '{}', '{}')",
             (fingerprint("INV-R01", f"user {BROKEN[1]}"),),
         )
+        # Also where whoever runs the tests ignores SIGINT, as a shell does for what it runs in the background.
+        before = signal.signal(signal.SIGINT, signal.default_int_handler)
         sweeping = subprocess.Popen(
             command, cwd=ROOT, env=os.environ | {"DATABASE_URL": many}, stdout=subprocess.PIPE, stderr=subprocess.PIPE
         )
+        signal.signal(signal.SIGINT, before)
         deadline = time.monotonic() + PATIENCE_SECONDS
         while run(many, WAITING) == [(0,)]:
             assert time.monotonic() < deadline

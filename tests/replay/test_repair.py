@@ -67,10 +67,12 @@ def test_a_plan_that_no_longer_holds_is_refused(academy: Academy, laurels: Laure
 
 
 def test_of_an_adopted_database_only_sums_that_do_not_add_up_are_named(
-    legacy_url: str, laurels: Laurels, monkeypatch: pytest.MonkeyPatch
+    legacy_url: str, bootstrap_servers: str, namespace: str, laurels: Laurels, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     migrate_to_head(legacy_url)
     monkeypatch.setenv("DATABASE_URL", legacy_url)
+    monkeypatch.setenv("KAFKA_BOOTSTRAP_SERVERS", bootstrap_servers)
+    monkeypatch.setenv("LAURELS_TOPIC_PREFIX", namespace)
     planned = laurels("repair", "plan", exits=1)
     assert (planned["missing"], planned["strays"]) == ([], [])
     off = query(
