@@ -166,6 +166,7 @@ class Consumer(driver.Consumer):
         return await self._thread.fetch(wanted, FETCH_SECONDS if wanted == active else ROOM_SECONDS)
 
     async def _hand_over(self, fetched: Fetched) -> None:
+        handed = 0
         for tp, records in fetched.records.items():
             link = fetched.links[tp]
             # One agent per topic, so one channel; and what it reads is its queue.
@@ -181,7 +182,11 @@ class Consumer(driver.Consumer):
                 chunk = Chunk(tp, fetched.generation, link, len(part), part)
                 queue.put_nowait(chunk)
                 link = chunk.next_offset
-                await asyncio.sleep(0)
+                # Not before: what came together is best recorded together.
+                handed += len(part)
+                if handed >= CHUNK:
+                    handed = 0
+                    await asyncio.sleep(0)
         if self._still(fetched.generation):
             for tp, end_offset in fetched.ends.items():
                 self._pipeline.saw(tp, fetched.generation, fetched.empty.get(tp), end_offset)
