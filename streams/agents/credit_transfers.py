@@ -9,5 +9,6 @@ from streams.recorder import Recorder
 
 async def credit_transfers(stream: StreamT[bytes], recorder: Recorder) -> None:
     """Record the transfers, covered or rejected."""
-    async for chunk in drained(stream):
-        recorder.gather(CREDIT_TRANSFERS, chunk)
+    async for chunks in drained(stream):
+        for chunk in chunks:
+            recorder.gather(CREDIT_TRANSFERS, chunk)

@@ -9,8 +9,8 @@ from faust.types import ChannelT, StreamT
 from streams.consumer import Chunk
 
 
-async def drained(stream: StreamT[bytes]) -> AsyncIterator[Chunk]:
-    """Each chunk that comes, until the agent is stopped.
+async def drained(stream: StreamT[bytes]) -> AsyncIterator[list[Chunk]]:
+    """Everything that waits for the agent, again and again, until the agent is stopped.
 
     Faust's own iteration would start and end one event at a time. Reading its queue leaves its bookkeeping alone, so
     that nothing here acknowledges: that is done by position, once recorded.
@@ -18,7 +18,9 @@ async def drained(stream: StreamT[bytes]) -> AsyncIterator[Chunk]:
     queue = cast("ChannelT[bytes]", cast("Stream[bytes]", stream).noack().channel).queue
     while True:
         try:
-            chunk = await queue.get()
+            chunks = [cast("Chunk", await queue.get())]
         except StopAsyncIteration:
             return
-        yield cast("Chunk", chunk)
+        while queue.qsize():
+            chunks.append(queue.get_nowait())
+        yield chunks

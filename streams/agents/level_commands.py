@@ -9,5 +9,6 @@ from streams.recorder import Recorder
 
 async def level_commands(stream: StreamT[bytes], recorder: Recorder) -> None:
     """Record the level commands, refused ones included."""
-    async for chunk in drained(stream):
-        recorder.gather(LEVEL_COMMANDS, chunk)
+    async for chunks in drained(stream):
+        for chunk in chunks:
+            recorder.gather(LEVEL_COMMANDS, chunk)

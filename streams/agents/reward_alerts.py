@@ -17,5 +17,6 @@ class Tells(Protocol):
 
 async def reward_alerts(stream: StreamT[bytes], teller: Tells) -> None:
     """Pass alerts on."""
-    async for chunk in drained(stream):
-        await teller.tell(chunk)
+    async for chunks in drained(stream):
+        for chunk in chunks:
+            await teller.tell(chunk)

@@ -20,6 +20,7 @@ class Checks(Protocol):
 
 async def reward_entries(stream: StreamT[bytes], reconciler: Checks) -> None:
     """Have every touched user checked."""
-    async for chunk in drained(stream):
-        reconciler.touch(chunk)
+    async for chunks in drained(stream):
+        for chunk in chunks:
+            reconciler.touch(chunk)
         await reconciler.pause()

@@ -9,5 +9,6 @@ from streams.recorder import Recorder
 
 async def session_attendance(stream: StreamT[bytes], recorder: Recorder) -> None:
     """Record who was present, late or absent, and the bonuses that this earns."""
-    async for chunk in drained(stream):
-        recorder.gather(SESSION_ATTENDANCE, chunk)
+    async for chunks in drained(stream):
+        for chunk in chunks:
+            recorder.gather(SESSION_ATTENDANCE, chunk)

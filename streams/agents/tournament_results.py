@@ -9,5 +9,6 @@ from streams.recorder import Recorder
 
 async def tournament_results(stream: StreamT[bytes], recorder: Recorder) -> None:
     """Record what users achieved in tournaments, corrections and withdrawals included."""
-    async for chunk in drained(stream):
-        recorder.gather(TOURNAMENT_RESULTS, chunk)
+    async for chunks in drained(stream):
+        for chunk in chunks:
+            recorder.gather(TOURNAMENT_RESULTS, chunk)

@@ -9,5 +9,6 @@ from streams.recorder import Recorder
 
 async def tournament_rosters(stream: StreamT[bytes], recorder: Recorder) -> None:
     """Record what reconciliation expects of each tournament."""
-    async for chunk in drained(stream):
-        recorder.gather(TOURNAMENT_ROSTERS, chunk)
+    async for chunks in drained(stream):
+        for chunk in chunks:
+            recorder.gather(TOURNAMENT_ROSTERS, chunk)
