@@ -59,8 +59,9 @@ class LedgerProcess:
         self._on_retry = on_retry
         self._connection, theirs = Pipe()
         with theirs:
+            # Without -P it would look for its modules in the folder that it is started in.
             self._process = subprocess.Popen(
-                [sys.executable, "-c", f"from {__name__} import main; main()"], stdin=theirs.fileno()
+                [sys.executable, "-P", "-c", f"from {__name__} import main; main()"], stdin=theirs.fileno()
             )
         self._connection.send(opening)
 

@@ -4,6 +4,7 @@ import json
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, closing
+from pathlib import Path
 from typing import Any
 
 import psutil
@@ -143,3 +144,11 @@ def test_only_so_many_unreadable_records_in_a_row_become_dead_letters(
     )
     with pytest.raises(TooManyDeadLetters, match="more than 2 dead letters in a row"):
         ledger.record(gathered(b"poison"))
+
+
+def test_what_lies_in_the_folder_that_a_worker_is_started_in_is_not_taken_for_ours(
+    database_url: str, open_ledger: Callable[[str], LedgerProcess], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "streams.py").write_text("raise SystemExit('somebody else')")
+    monkeypatch.chdir(tmp_path)
+    assert open_ledger(database_url).record(gathered(b"poison")).dead_letters == 1
