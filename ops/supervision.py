@@ -4,6 +4,7 @@ import http.client
 import os
 import signal
 import sys
+import threading
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -18,6 +19,7 @@ from schemas.settings import Settings
 READY_SECONDS: Final = 60.0
 _LOOK_SECONDS: Final = 0.2
 _STOP_SIGNALS: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+_told: Final = threading.Event()
 
 
 class Stopped(BaseException):
@@ -70,7 +72,9 @@ class Supervisor:
         self.running[name] = process
 
     def check(self) -> None:
-        """Raise `ChildEnded` if something ended that should run."""
+        """Raise `ChildEnded` if something ended that should run, and `Stopped` again if that got lost."""
+        if _told.is_set():
+            raise Stopped
         for name, process in self.running.items():
             code = process.exit_code()
             if code is not None:
@@ -123,8 +127,11 @@ def listen() -> None:
 
     def stop(_signal: int, _frame: FrameType | None) -> None:
         deafen()
+        # Where a library calls us back, what is raised goes no further: whoever looks next hears of it.
+        _told.set()
         raise Stopped
 
+    _told.clear()
     for number in _STOP_SIGNALS:
         signal.signal(number, stop)
 

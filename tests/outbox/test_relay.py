@@ -133,9 +133,11 @@ def test_a_relay_whose_connection_is_cut_begins_again(desk: Desk) -> None:
         desk.drained(relay)
         with desk.connection, desk.connection.cursor() as cursor:
             cursor.execute(
-                """SELECT DISTINCT pg_terminate_backend(pid) FROM pg_locks
-                    WHERE locktype = 'advisory' AND classid = %s
-                      AND database = (SELECT oid FROM pg_database WHERE datname = current_database())""",
+                """WITH holders AS MATERIALIZED (
+                       SELECT DISTINCT pid FROM pg_locks
+                        WHERE locktype = 'advisory' AND classid = %s
+                          AND database = (SELECT oid FROM pg_database WHERE datname = current_database()))
+                   SELECT pg_terminate_backend(pid) FROM holders""",
                 (LOCK_CLASS,),
             )
             assert cursor.fetchall() == [(True,)]
