@@ -111,6 +111,9 @@ def _receive(connection: Connection, jobs: SimpleQueue[Gathered]) -> None:
     except (EOFError, OSError):
         # Whoever would hear the answer is gone. Postgres rolls back what is not committed.
         os._exit(0)
+    except BaseException:  # noqa: BLE001  without this thread nobody would ever answer the worker
+        traceback.print_exc()
+        os._exit(1)
 
 
 def _serve(connection: Connection, opening: Opening, jobs: SimpleQueue[Gathered]) -> None:

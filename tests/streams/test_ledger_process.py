@@ -12,7 +12,7 @@ import psycopg2
 import pytest
 from sqlalchemy import make_url
 
-from schemas.errors import DatabaseUnavailable, Fenced, TooManyDeadLetters
+from schemas.errors import DatabaseUnavailable, Fenced, MustStop, TooManyDeadLetters
 from schemas.events import SESSION_ATTENDANCE
 from sinks.batch import Claim, Recorded
 from sinks.database import Timeouts
@@ -152,3 +152,12 @@ def test_what_lies_in_the_folder_that_a_worker_is_started_in_is_not_taken_for_ou
     (tmp_path / "streams.py").write_text("raise SystemExit('somebody else')")
     monkeypatch.chdir(tmp_path)
     assert open_ledger(database_url).record(gathered(b"poison")).dead_letters == 1
+
+
+def test_what_a_ledger_cannot_read_ends_it_and_is_not_waited_for(
+    database_url: str, open_ledger: Callable[[str], LedgerProcess]
+) -> None:
+    ledger = open_ledger(database_url)
+    ledger._connection.send_bytes(b"garbage")
+    with pytest.raises(MustStop, match="ended by itself, with 1"):
+        ledger.record(gathered(b"poison"))
