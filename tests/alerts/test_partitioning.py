@@ -31,10 +31,13 @@ class Publishers:
         self.looker = Partitioning({"bootstrap.servers": servers}, prefix=namespace)
 
     def publish(self, count: int, *, keyed: bool = True, **settings: object) -> None:
-        """Publish as a producer with these settings does."""
+        """Publish as a producer with these settings does; without keys evenly, for chance would not fill a partition."""
         producer = Producer({"bootstrap.servers": self.servers, **settings})
         for number in range(count):
-            producer.produce(self.topic, b"{}", key=str(number).encode() if keyed else None)
+            if keyed:
+                producer.produce(self.topic, b"{}", key=str(number).encode())
+            else:
+                producer.produce(self.topic, b"{}", partition=number % PARTITIONS)
         assert producer.flush(SECONDS) == 0
 
     def add_partitions(self, total: int) -> None:
@@ -84,7 +87,7 @@ def test_who_partitions_otherwise_is_told_with_a_record_of_theirs(publishers: Pu
 
 def test_records_without_a_key_are_told(publishers: Publishers) -> None:
     publishers.look()
-    publishers.publish(4, keyed=False, **JAVA)
+    publishers.publish(4, keyed=False)
     assert publishers.look() == [(SESSION_ATTENDANCE, "4 of the 4 newest have no key")]
 
 
@@ -104,7 +107,7 @@ def test_records_from_before_partitions_were_added_are_where_they_belonged(publi
 
 def test_only_the_newest_of_many_are_read(publishers: Publishers) -> None:
     publishers.look()
-    publishers.publish(300, keyed=False, **JAVA)
+    publishers.publish(300, keyed=False)
     ((_, found),) = publishers.look()
     assert found == f"{PARTITIONS * SAMPLE} of the {PARTITIONS * SAMPLE} newest have no key"
 
