@@ -171,6 +171,8 @@ class ApacheKafka:
             "share.coordinator.state.topic.replication.factor": replicas,
             "share.coordinator.state.topic.min.isr": "1",
             "group.min.session.timeout.ms": "1000",
+            # Kept on the heap all the time: by default it is half of ours.
+            "log.cleaner.dedupe.buffer.size": str(4 * 1024 * 1024),
             "default.replication.factor": replicas,
             **self._settings,
         }
