@@ -2,7 +2,7 @@
 
 import importlib
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final, NoReturn
 
@@ -109,30 +109,42 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except KeyboardInterrupt:
         sys.exit(EXIT_INTERRUPTED)
     except Exception as error:
-        if (refusal := _find_refusal(error)) is not None:
-            _fail(f"Postgres does not permit it: {refusal}; it takes a user who is, or was granted, {_role(given)}")
-        if not isinstance(error, LaurelsError) and not _is_unreachable_database(error):
+        message = _explained(error, given)
+        if message is None:
             raise
-        _fail(str(error))
+        _fail(message)
 
 
-def _find_refusal(error: BaseException | None) -> str | None:
-    """What Postgres refuses for want of a privilege, where that is what stands behind the error."""
-    # Asked for here, and not above: only a command that has imported the client can meet its errors.
-    from psycopg2.errors import InsufficientPrivilege  # noqa: PLC0415  `--help` need not wait for it
+def _explained(error: Exception, arguments: Sequence[str]) -> str | None:
+    """What a person is told of an error that is a wrong input or a service's; None where it is a fault of ours."""
+    # Asked for here, and not above: only a command that has imported the clients can meet their errors.
+    from confluent_kafka import KafkaException  # noqa: PLC0415  `--help` need not wait for it
+    from psycopg2 import Error, errors  # noqa: PLC0415
 
-    while error is not None:
-        refused = getattr(error, "orig", error)
-        if isinstance(refused, InsufficientPrivilege):
-            return str(refused).splitlines()[0]
-        error = error.__cause__
+    causes = list(_causes(error))
+    refused = next((cause for cause in causes if isinstance(cause, errors.InsufficientPrivilege)), None)
+    if refused is not None:
+        refusal = str(refused).splitlines()[0]
+        return f"Postgres does not permit it: {refusal}; it takes a user who is, or was granted, {_role(arguments)}"
+    if isinstance(error, LaurelsError):
+        return str(error)
+    match causes[0]:
+        case errors.UndefinedTable() | errors.UndefinedColumn() | errors.UndefinedFunction() as stale:
+            return f"this database is not up to date, run `laurels migrate`: {stale.diag.message_primary}"
+        case Error(pgcode=None) as lost:
+            return f"Postgres cannot be reached: {lost}"
+        case Error() as other:
+            return f"Postgres refuses (SQLSTATE {other.pgcode}): {other}"
+        case KafkaException() as unanswered:
+            return f"Kafka does not answer: {unanswered}"
     return None
 
 
-def _is_unreachable_database(error: Exception) -> bool:
-    from psycopg2 import OperationalError  # noqa: PLC0415  as above
-
-    return isinstance(getattr(error, "orig", error), OperationalError)
+def _causes(error: BaseException | None) -> Iterator[BaseException]:
+    """The error as its client raised it, and those that stand behind it."""
+    while error is not None:
+        yield getattr(error, "orig", error)
+        error = error.__cause__
 
 
 def _role(arguments: Sequence[str]) -> str:

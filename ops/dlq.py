@@ -13,8 +13,9 @@ from rich.table import Column, Table
 from rich.text import Text
 
 from ops.cli import EXIT_DIFFERENT
-from ops.options import Actor, AsJson, acting, in_utc
+from ops.options import Actor, AsJson, acting, known_topic, past_moment
 from schemas.errors import LaurelsError
+from schemas.rewards import RefusalReason
 from schemas.settings import load_settings
 from sinks.database import Connect, connector
 from sinks.dead_letters import (
@@ -27,14 +28,17 @@ from sinks.dead_letters import (
     mark_dropped,
 )
 from sinks.dead_letters_told import summary, whole
-from streams.retry import NotRetried, Retried, retry_dead_letter
+from streams.retry import NotRetried, retry_dead_letter
 
 PAGE = 500
 
-Topic = Annotated[str | None, typer.Option(help="Only of this topic.")]
-Reason = Annotated[str | None, typer.Option(help="Only with this reason, such as invalid_event.")]
+Topic = Annotated[str | None, typer.Option(callback=known_topic, help="Only of this topic.")]
+Reason = Annotated[RefusalReason | None, typer.Option(help="Only with this reason.")]
 User = Annotated[int | None, typer.Option("--user", min=1, help="Only of this user.")]
-Since = Annotated[datetime | None, typer.Option(help="Only recorded since then (UTC).")]
+Since = Annotated[
+    datetime | None,
+    typer.Option(parser=past_moment, metavar="TIME", help="Only recorded since then; UTC unless it says otherwise."),
+]
 Ids = Annotated[list[int] | None, typer.Argument(metavar="[ID]...", help="Dead letters by their ids.")]
 
 
@@ -68,7 +72,7 @@ def list_(
 
     Example: laurels dlq list --topic tournament-results --status open
     """
-    wanted = Filter(topic=topic, reason=reason, status=status, user_id=user_id, since=in_utc(since))
+    wanted = Filter(topic=topic, reason=reason, status=status, user_id=user_id, since=since)
     with closing(_connect()()) as connection, connection, connection.cursor() as cursor:
         counts = count_dead_letters(cursor, wanted)
         letters = find_dead_letters(cursor, wanted, after=after, limit=limit)
@@ -76,13 +80,16 @@ def list_(
         counted = [{"reason": reason, "status": status, "count": count} for reason, status, count in counts]
         typer.echo(json.encode({"counts": counted, "dead_letters": [summary(letter) for letter in letters]}))
         return
-    table = Table("id", "recorded", Column("where", no_wrap=True), "user", "reason", "status", "detail")
+    where, why = Column("where", no_wrap=True), Column("reason", no_wrap=True)
+    table = Table(
+        "id", Column("recorded", min_width=10), where, "user", why, "status", "detail", box=None, pad_edge=False
+    )
     for letter in letters:
-        where = f"{letter.topic}[{letter.partition}]@{letter.offset}"
+        place = f"{letter.topic}[{letter.partition}]@{letter.offset}"
         user = "" if letter.user_id is None else str(letter.user_id)
         recorded = f"{letter.recorded_at:%Y-%m-%d %H:%M:%S}"
         detail = Text(letter.detail, overflow="ellipsis", no_wrap=True)
-        table.add_row(str(letter.id), recorded, where, user, letter.reason, letter.status, detail)
+        table.add_row(str(letter.id), recorded, place, user, letter.reason, letter.status, detail)
     console = Console()
     console.print(table)
     console.print(
@@ -126,21 +133,23 @@ def retry(
     """Record dead letters that can be recorded by now, by the same path and keys: none can pay twice.
 
     What is refused again stays open, with the new reason. `final` ones (conflicts, refused commands) cannot be
-    retried: publish a revision, or a new command. Exits with 1 when any was refused again.
+    retried: publish a revision, or a new command. Exits with 1 when any was refused again, 3 when
+    one of the ids cannot be retried, which keeps none of the others from it.
 
     Examples: laurels dlq retry 17 18
 
       laurels dlq retry --topic session-attendance --reason refused_by_database
     """
-    wanted = Filter(topic=topic, reason=reason, status="open", user_id=user_id, since=in_utc(since), ids=ids)
-    if not everything:
-        _refuse_unless_named(wanted, or_else="ids, a filter, or --all")
+    wanted = Filter(topic=topic, reason=reason, status="open", user_id=user_id, since=since, ids=ids)
+    _refuse_unless_named(wanted, everything=everything, or_else="ids, a filter, or --all")
     connect = _connect()
-    who = acting(actor)
-    if ids:
-        outcomes = [retry_dead_letter(connect, id_, actor=who) for id_ in ids]
-    else:
-        outcomes = list(_retry_all(connect, wanted, who))
+    outcomes, unfit = [], []
+    for id_ in ids or _open(connect, wanted):
+        try:
+            outcomes.append(retry_dead_letter(connect, id_, actor=acting(actor)))
+        except NotRetried as error:
+            # One that only a filter named may have been dealt with by somebody else since it was found.
+            unfit += [str(error)] if ids else []
     refused = sum(retried.outcome == "refused" for retried in outcomes)
     if as_json:
         typer.echo(json.encode({"retried": [retried._asdict() for retried in outcomes], "refused": refused}))
@@ -148,6 +157,8 @@ def retry(
         for retried in outcomes:
             why = f": {retried.reason}: {retried.detail}" if retried.outcome == "refused" else ""
             typer.echo(f"{retried.id}: {retried.outcome}{why}")
+    if unfit:
+        raise LaurelsError("; ".join(unfit))
     if refused:
         raise typer.Exit(EXIT_DIFFERENT)
 
@@ -171,13 +182,13 @@ def drop(
     """
     if not because.strip():
         raise typer.BadParameter("giving up needs a reason", param_hint="--because")
-    wanted = Filter(topic=topic, reason=reason, status="open", user_id=user_id, since=in_utc(since), ids=ids)
-    _refuse_unless_named(wanted, or_else="ids or a filter")
+    wanted = Filter(topic=topic, reason=reason, status="open", user_id=user_id, since=since, ids=ids)
+    _refuse_unless_named(wanted, everything=False, or_else="ids or a filter")
     with closing(_connect()()) as connection, connection, connection.cursor() as cursor:
         letters = list(_pages(cursor, wanted))
         missing = set(ids or ()) - {letter.id for letter in letters}
         if missing:
-            message = f"nothing was dropped: not open are {', '.join(map(str, sorted(missing)))}"
+            message = f"nothing was dropped: there are no open dead letters {', '.join(map(str, sorted(missing)))}"
             raise LaurelsError(message)
         dropped = [letter.id for letter in letters if mark_dropped(cursor, letter, actor=acting(actor), reason=because)]
     typer.echo(json.encode({"dropped": dropped}) if as_json else f"dropped {len(dropped)}")
@@ -187,8 +198,10 @@ def _connect() -> Connect:
     return connector(load_settings().database_url, name="laurels dlq")
 
 
-def _refuse_unless_named(wanted: Filter, *, or_else: str) -> None:
-    if wanted == Filter(status="open"):
+def _refuse_unless_named(wanted: Filter, *, everything: bool, or_else: str) -> None:
+    """One way of saying which, and no other: what an id means must not depend on what else is typed."""
+    filtered = wanted._replace(ids=None) != Filter(status="open")
+    if bool(wanted.ids) + filtered + everything != 1:
         message = f"say which: {or_else}"
         raise typer.BadParameter(message)
 
@@ -200,12 +213,8 @@ def _pages(cursor: Cursor, wanted: Filter) -> Iterator[DeadLetter]:
         after = page[-1].id
 
 
-def _retry_all(connect: Connect, wanted: Filter, actor: str) -> Iterator[Retried]:
+def _open(connect: Connect, wanted: Filter) -> Iterator[int]:
     with closing(connect()) as connection, connection.cursor() as cursor:
         connection.set_session(autocommit=True)
         for letter in _pages(cursor, wanted):
-            try:
-                yield retry_dead_letter(connect, letter.id, actor=actor)
-            except NotRetried:
-                # Somebody else has dealt with it since it was found.
-                continue
+            yield letter.id

@@ -29,8 +29,8 @@ def erase(
     """Blank every word about a user: e-mail, memos, reasons, descriptions, the bytes of dead letters.
 
     Their SHA-256 hashes stay, so that sums and seals still hold; so does the user's number, so that a replay does not
-    pay again. Needs the rights of the tables' owner. What stands on the topics is out of its reach. Exits with 3 where
-    there is no such user, or without the rights.
+    pay again. Needs the rights of the tables' owner. What stands on the topics is out of its reach. Exits with 1
+    where it was not confirmed, 3 where there is no such user, or without the rights.
 
     Example: laurels erase --user 5 --reason "request 2026-117" --yes
     """

@@ -2,7 +2,7 @@
 
 import re
 from contextlib import closing
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 from time import monotonic
 from typing import Annotated, Final, Literal
@@ -11,11 +11,11 @@ import typer
 from msgspec import json
 from psycopg2.extensions import connection as Connection
 from rich.console import Console
-from rich.table import Table
+from rich.table import Column, Table
 
 from ops.cli import EXIT_DIFFERENT
 from ops.ledger_files import STDOUT, json_lines, parquet_file
-from ops.options import AsJson, in_utc
+from ops.options import AsJson, past_moment
 from schemas.errors import LaurelsError
 from schemas.settings import load_settings
 from sinks.chain import seal_ledger
@@ -25,17 +25,6 @@ from sinks.history import Wanted, fetch_balance, stream_entries
 
 PATIENT: Final = Timeouts(statement_ms=3_600_000, idle_in_transaction_ms=0)
 """An export waits for whoever reads it, within one transaction."""
-
-
-def _moment(value: str) -> datetime:
-    try:
-        moment = in_utc(datetime.fromisoformat(value))
-    except ValueError as error:
-        raise typer.BadParameter(f"{value!a} is no time such as 2026-03-01 or 2026-03-01T10:00:00Z") from error
-    assert moment is not None
-    if moment > datetime.now(UTC):
-        raise typer.BadParameter(f"{value} is in the future")
-    return moment
 
 
 UserId = Annotated[int | None, typer.Option("--user", min=1, help="Only this user's entries.")]
@@ -60,7 +49,8 @@ def balance(
     user_id: Annotated[int, typer.Option("--user", min=1, help="Whose.")],
     *,
     at: Annotated[
-        datetime | None, typer.Option(parser=_moment, metavar="TIME", help="UTC unless it says otherwise; else now.")
+        datetime | None,
+        typer.Option(parser=past_moment, metavar="TIME", help="UTC unless it says otherwise; else now."),
     ] = None,
     as_json: AsJson = False,
 ) -> None:
@@ -84,12 +74,15 @@ def balance(
 def export(
     *,
     output: Annotated[Path, typer.Option(dir_okay=False, help="Where to; - is standard output.")] = STDOUT,
-    format_: Annotated[Literal["jsonl", "parquet"], typer.Option("--format", help="Parquet needs pyarrow.")] = "jsonl",
+    format_: Annotated[
+        Literal["jsonl", "parquet"] | None,
+        typer.Option("--format", help="Parquet needs pyarrow; else as the file's name ends: .parquet, or JSON lines."),
+    ] = None,
     since: Annotated[
-        datetime | None, typer.Option("--from", parser=_moment, metavar="TIME", help="Recorded then or later.")
+        datetime | None, typer.Option("--from", parser=past_moment, metavar="TIME", help="Recorded then or later.")
     ] = None,
     until: Annotated[
-        datetime | None, typer.Option("--to", parser=_moment, metavar="TIME", help="Recorded before.")
+        datetime | None, typer.Option("--to", parser=past_moment, metavar="TIME", help="Recorded before.")
     ] = None,
     user_id: UserId = None,
     as_json: AsJson = False,
@@ -99,16 +92,17 @@ def export(
     Streams: memory stays flat whatever the size. A file gets its name once it is whole. `--json` tells the number of
     rows afterwards, on standard error where the rows go to standard output.
 
-    Example: laurels ledger export --from 2026-03-01 --to 2026-04-01 --format parquet --output march.parquet
+    Example: laurels ledger export --from 2026-03-01 --to 2026-04-01 --output march.parquet
     """
-    if format_ == "parquet" and output == STDOUT:
+    as_parquet = format_ == "parquet" or (format_ is None and output.suffix == ".parquet")
+    if as_parquet and output == STDOUT:
         raise typer.BadParameter("Parquet needs a file", param_hint="--output")
     if since is not None and until is not None and since >= until:
         raise typer.BadParameter("the range is empty: --from is not before --to", param_hint="--from")
     rows = 0
     with closing(_connect(PATIENT)()) as connection:
         _refuse_stranger(connection, user_id)
-        with (parquet_file if format_ == "parquet" else json_lines)(output) as out:
+        with (parquet_file if as_parquet else json_lines)(output) as out:
             for batch in stream_entries(connection, Wanted(since, until, user_id)):
                 out.write(batch)
                 rows += len(batch)
@@ -197,7 +191,7 @@ def verify_chain(
 def _print(checked: Checked, broken: list[Broken], count: int, unsealed: int) -> None:
     console = Console()
     if broken:
-        table = Table("what", "table", "row", "seal", "detail")
+        table = Table("what", "table", "row", "seal", Column("detail", overflow="fold"))
         for one in broken:
             table.add_row(one.kind, one.table, str(one.row_id or ""), str(one.seal or ""), one.detail)
         console.print(table)

@@ -15,6 +15,8 @@ ACTIVE: Final = "active"
 
 def find_ruleset(cursor: Cursor, named: str) -> Ruleset:
     """The ruleset called `named`; an error says all that is wrong with a file, or which hashes begin like that."""
+    if not named.strip():
+        raise LaurelsError("a ruleset is named by its file or its hash, and neither is given")
     if named == ACTIVE:
         return fetch_active_ruleset(cursor)
     if Path(named).is_file():

@@ -4,15 +4,13 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from typing import Annotated
 
-import psycopg2
 import typer
 from msgspec import json
 from psycopg2.extensions import cursor as Cursor
 from rich.console import Console
-from rich.table import Table
+from rich.table import Column, Table
 
 from ops.options import Actor, AsJson, acting
-from schemas.errors import DatabaseUnavailable, LaurelsError
 from schemas.settings import Settings, load_settings
 from sinks import position_moves
 from sinks.database import connector
@@ -50,7 +48,9 @@ def list_(
     if as_json:
         typer.echo(json.encode({"positions": listed}))
         return
-    table = Table("group", "partition", "next", "end", "lag", "epoch", "owner", "updated", "stopped")
+    table = Table(
+        "group", Column("partition", overflow="fold"), "next", "end", "lag", "epoch", "owner", "updated", "stopped"
+    )
     for position in listed:
         table.add_row(
             position.group,
@@ -118,14 +118,6 @@ def skip(
 @contextmanager
 def _cursor(settings: Settings) -> Iterator[Cursor]:
     """One transaction, committed at the end."""
-    try:
-        connection = connector(settings.database_url, name="laurels positions")()
-    except psycopg2.OperationalError as error:
-        message = f"Postgres cannot be reached: {error}"
-        raise DatabaseUnavailable(message) from error
-    try:
-        with closing(connection), connection, connection.cursor() as cursor:
-            yield cursor
-    except psycopg2.Error as error:
-        message = f"Postgres refuses: {error}"
-        raise LaurelsError(message) from error
+    connect = connector(settings.database_url, name="laurels positions")
+    with closing(connect()) as connection, connection, connection.cursor() as cursor:
+        yield cursor

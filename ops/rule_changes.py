@@ -7,7 +7,6 @@ from contextlib import closing, contextmanager
 from typing import Annotated, Any
 
 import msgspec
-import psycopg2
 import typer
 from psycopg2.extensions import cursor as Cursor
 from rich.console import Console
@@ -18,7 +17,6 @@ from ops.named_ruleset import ACTIVE, find_ruleset
 from ops.options import Actor, AsJson, acting
 from ops.replay.commands import From, Partitions, Topics, Users, progress_bar, resolve
 from ops.replay.simulation import RULED, Outcome, Rewards, UserOutcome, simulate
-from schemas.errors import LaurelsError
 from schemas.ruleset import Ruleset
 from schemas.settings import Settings, load_settings
 from sinks.database import Timeouts, connector
@@ -96,16 +94,17 @@ def simulate_command(
 
     Example: laurels rules simulate new.toml --from 2026-01-01 --csv
     """
+    if as_csv and as_json:
+        raise typer.BadParameter("either --csv or --json", param_hint="--csv")
     if topic and not set(topic) <= set(RULED):
         message = f"rulesets decide {' and '.join(RULED)} alone"
         raise typer.BadParameter(message, param_hint="--topic")
     settings = load_settings()
-    with _told():
-        request = resolve(settings, topic or list(RULED), start, end, partitions, user)
-        with _cursor(settings, snapshot=True) as cursor, progress_bar() as bar:
-            task = bar.add_task("simulated", total=request.events)
-            wanted = find_ruleset(cursor, ruleset)
-            outcome = simulate(cursor, settings, request, wanted, lambda read: bar.advance(task, read))
+    request = resolve(settings, topic or list(RULED), start, end, partitions, user)
+    with _cursor(settings, snapshot=True) as cursor, progress_bar() as bar:
+        task = bar.add_task("simulated", total=request.events)
+        wanted = find_ruleset(cursor, ruleset)
+        outcome = simulate(cursor, settings, request, wanted, lambda read: bar.advance(task, read))
     if as_json:
         typer.echo(msgspec.json.encode(outcome))
     elif as_csv:
@@ -157,20 +156,8 @@ def _print(outcome: Outcome) -> None:
 
 
 @contextmanager
-def _told() -> Iterator[None]:
-    try:
-        yield
-    except psycopg2.OperationalError as error:
-        message = f"Postgres cannot be reached: {error}"
-        raise LaurelsError(message) from error
-    except psycopg2.Error as error:
-        message = f"Postgres refuses: {error}"
-        raise LaurelsError(message) from error
-
-
-@contextmanager
 def _cursor(settings: Settings, *, snapshot: bool = False) -> Iterator[Cursor]:
-    with _told(), closing(connector(settings.database_url, name="laurels-rules", timeouts=PATIENT)()) as connection:
+    with closing(connector(settings.database_url, name="laurels-rules", timeouts=PATIENT)()) as connection:
         if snapshot:
             connection.set_session(isolation_level="REPEATABLE READ", readonly=True)
         with connection, connection.cursor() as cursor:

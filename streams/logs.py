@@ -46,7 +46,7 @@ class Logs:
         try:
             cluster = self._admin.describe_cluster(request_timeout=self._timeout).result(self._timeout)
         except (KafkaException, TimeoutError) as error:
-            message = f"Kafka does not say which cluster it is: {error}"
+            message = f"Kafka does not say which cluster it is: {str(error) or f'no answer within {self._timeout:g} s'}"
             raise LaurelsError(message) from error
         if not cluster.cluster_id:
             raise LaurelsError("Kafka does not say which cluster it is: it has no cluster id")

@@ -1,19 +1,17 @@
 """The commands of `laurels repair`."""
 
 import hashlib
-from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing
 from typing import Annotated
 
 import msgspec
-import psycopg2
 import typer
 from rich.console import Console
 from rich.table import Table
 
 from ops.cli import EXIT_DIFFERENT
 from ops.options import Actor, AsJson, acting
-from ops.repair.finding import Findings, find_damage
+from ops.repair.finding import Damage, Findings, find_damage
 from ops.repair.mending import mend
 from schemas.errors import LaurelsError
 from schemas.settings import Settings, load_settings
@@ -48,8 +46,8 @@ def plan(*, user_id: User = None, as_json: AsJson = False) -> None:
 
     Example: laurels repair plan --json
     """
-    with _connecting() as (settings, connect):
-        findings = find_damage(settings, connect, user_id).findings
+    settings = load_settings()
+    findings = _find(settings, _connector(settings), user_id).findings
     _print(findings, as_json=as_json)
     if any((findings.missing, findings.rows, findings.balances, findings.strays, findings.left)):
         raise typer.Exit(EXIT_DIFFERENT)
@@ -69,14 +67,15 @@ def apply(
 
     Example: laurels repair apply --plan 3f2a9c0b1d4e5f67
     """
-    with _connecting() as (settings, connect):
-        damage = find_damage(settings, connect, user_id)
-        found = hash_of(damage.findings)
-        if plan_hash not in (None, found):
-            typer.echo(f"laurels: this is plan {found} now: look at it before it is applied", err=True)
-            raise typer.Exit(EXIT_DIFFERENT)
-        with closing(connect()) as connection:
-            findings = mend(connection, damage, user_id, acting(actor))
+    settings = load_settings()
+    connect = _connector(settings)
+    damage = _find(settings, connect, user_id)
+    found = hash_of(damage.findings)
+    if plan_hash not in (None, found):
+        typer.echo(f"laurels: this is plan {found} now: look at it before it is applied", err=True)
+        raise typer.Exit(EXIT_DIFFERENT)
+    with closing(connect()) as connection:
+        findings = mend(connection, damage, user_id, acting(actor))
     _print(findings, as_json=as_json)
     if findings.strays or findings.left or findings.moved:
         raise typer.Exit(EXIT_DIFFERENT)
@@ -88,17 +87,17 @@ def hash_of(findings: Findings) -> str:
     return hashlib.sha256(msgspec.json.encode(found, order="sorted")).hexdigest()[:16]
 
 
-@contextmanager
-def _connecting() -> Iterator[tuple[Settings, Connect]]:
-    settings = load_settings()
-    try:
-        yield settings, connector(settings.database_url, name="laurels-repair", timeouts=PATIENT)
-    except psycopg2.OperationalError as error:
-        message = f"Postgres cannot be reached: {error}"
-        raise LaurelsError(message) from error
-    except psycopg2.Error as error:
-        message = f"Postgres refuses: {error}"
-        raise LaurelsError(message) from error
+def _find(settings: Settings, connect: Connect, user_id: int | None) -> Damage:
+    damage = find_damage(settings, connect, user_id)
+    found = damage.findings
+    if user_id is not None and not any((found.users, found.rows, found.missing, found.strays, found.left)):
+        message = f"there is no user {user_id}, and no event speaks of one"
+        raise LaurelsError(message)
+    return damage
+
+
+def _connector(settings: Settings) -> Connect:
+    return connector(settings.database_url, name="laurels-repair", timeouts=PATIENT)
 
 
 def _print(findings: Findings, *, as_json: bool) -> None:

@@ -1,7 +1,7 @@
 """What a replay is asked for: topics, partitions, a range of each, users; made definite before anything is read."""
 
 import re
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Final
 
@@ -11,14 +11,16 @@ from msgspec import Struct
 from psycopg2.extensions import cursor as Cursor
 
 from schemas.errors import LaurelsError
-from schemas.events import EVENT_TOPICS
 from schemas.settings import Settings
-from sinks.position_moves import list_positions
+from sinks.position_moves import ListedPosition, list_positions
 from sinks.positions import LogState, Partition
 from streams.logs import Logs
 
 Bound = int | datetime | None
 """An offset, a time, or None for as far as there is anything."""
+
+Live = Mapping[Partition, ListedPosition]
+"""Where the live group stands, by partition."""
 
 ANSWER_SECONDS: Final = 30.0
 
@@ -90,37 +92,29 @@ def parse_partitions(text: str | None) -> frozenset[int] | None:
             message = f"{text} is not a list of partitions such as 0,2,5-7"
             raise typer.BadParameter(message, param_hint="--partitions")
         first, last = int(match[1]), int(match[2] or match[1])
+        if first > last:
+            message = f"{item.strip()} ends before it begins"
+            raise typer.BadParameter(message, param_hint="--partitions")
         chosen.update(range(first, last + 1))
     return frozenset(chosen)
 
 
-def check_topics(topics: Sequence[str]) -> tuple[str, ...]:
-    """The topics as given, or all of them; a name that is none of ours is a wrong use."""
-    for topic in topics:
-        if topic not in EVENT_TOPICS:
-            message = f"{topic} is not one of {', '.join(EVENT_TOPICS)}"
-            raise typer.BadParameter(message, param_hint="--topic")
-    return tuple(dict.fromkeys(topics)) or tuple(EVENT_TOPICS)
-
-
-def find_parts(
-    cursor: Cursor,
-    settings: Settings,
-    *,
-    topics: Sequence[str],
-    partitions: frozenset[int] | None,
-    start: Bound,
-    end: Bound,
-) -> tuple[Part, ...]:
-    """The stretches to read, none beyond where the live group stands. Raises `LaurelsError` where there is nothing."""
+def find_live(cursor: Cursor, group: str, topics: Sequence[str], partitions: frozenset[int] | None) -> Live:
+    """Where the live group stands in the partitions that are meant. Raises `LaurelsError` where it has read nothing."""
     live = {
         (position.topic, position.partition): position
-        for position in list_positions(cursor, settings.group, None)
+        for position in list_positions(cursor, group, None)
         if position.topic in topics and (partitions is None or position.partition in partitions)
     }
     if not live:
-        message = f"group {settings.group} has read nothing of {', '.join(topics)} there: nothing can be replayed"
+        where = "" if partitions is None else f" in partitions {', '.join(map(str, sorted(partitions)))}"
+        message = f"group {group} has read nothing of {', '.join(topics)}{where}: nothing can be replayed"
         raise LaurelsError(message)
+    return live
+
+
+def find_parts(settings: Settings, live: Live, *, start: Bound, end: Bound) -> tuple[Part, ...]:
+    """The stretches to read, none beyond where the live group stands. Raises `LaurelsError` where there is nothing."""
     states = Logs(settings.librdkafka(), prefix=settings.topic_prefix, timeout_seconds=ANSWER_SECONDS).states(live)
     bounds = _Bounds(settings, states)
     starts, ends = bounds.offsets(start), bounds.offsets(end)

@@ -236,3 +236,33 @@ def test_lists_read_well_for_people_too(
     assert "tournament-results[0]@0" in printed
     assert "1 undecodable open" in printed
     assert "value: {" in printed
+
+
+def test_one_that_cannot_be_retried_keeps_no_other_from_it(academy: Academy, laurels: Laurels) -> None:
+    academy.deliver(0, result(), ("PLAYER",))
+    academy.deliver(1, result(event_id="e2", placement=2), ("PLAYER",))
+    academy.let_goalkeepers_in()
+    told, code = laurels("dlq", "retry", "999", str(academy.letter(0)), "--json")
+    assert (code, [each["outcome"] for each in told["retried"]]) == (3, ["recorded"])
+    assert academy.xp() > 0
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("list", "--topic", "nothing"),
+        ("list", "--reason", "nothing"),
+        ("list", "--since", "2999-01-01"),
+        ("list", "--since", "soon"),
+        ("retry", "1", "--all"),
+        ("retry", "1", "--topic", "tournament-results"),
+        ("drop", "1", "--because", "x", "--user", "5"),
+    ],
+)
+def test_a_wrong_use_is_told_before_any_service_is_asked(
+    arguments: tuple[str, ...], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("DATABASE_URL", "postgresql://nobody@127.0.0.1:1/nothing")
+    with pytest.raises(SystemExit) as exit_:
+        main(["dlq", *arguments])
+    assert (exit_.value.code, capsys.readouterr().out) == (2, "")

@@ -5,14 +5,23 @@ import importlib.util
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
 
 import pytest
 import typer
 
-from ops.cli import COMMANDS, Command, build_app
-from tests.services.run import ROOT
+from ops.cli import COMMANDS, Command, build_app, main
+from tests.services.databases import cloned
+from tests.services.run import ROOT, Service
 
 EXISTING = [command for command in COMMANDS if importlib.util.find_spec(command.module)]
+
+
+@pytest.fixture(scope="module")
+def legacy_academy(postgres: Service) -> Iterator[str]:
+    """One database, for all that only look at it, that Laurels has not adopted."""
+    with cloned(postgres, "legacy") as url:
+        yield url
 
 
 def laurels(*arguments: str, **environ: str) -> subprocess.CompletedProcess[str]:
@@ -66,6 +75,31 @@ def test_a_database_that_does_not_answer_is_one_line_without_the_password() -> N
     assert done.returncode == 3
     assert done.stderr.count("\n") == 1
     assert "hunter2" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        "dlq list",
+        "ledger balance --user 1",
+        "ledger verify-chain",
+        "positions list",
+        "rules diff active",
+        "replay status",
+        "explain user 1",
+        "alerts list",
+    ],
+)
+def test_a_database_that_is_not_migrated_says_what_mends_it(
+    legacy_academy: str, command: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("DATABASE_URL", legacy_academy)
+    with pytest.raises(SystemExit) as exit_:
+        main(command.split())
+    told = capsys.readouterr().err
+    assert exit_.value.code == 3
+    assert told.startswith("laurels: this database is not up to date, run `laurels migrate`:")
+    assert told.count("\n") == 1
 
 
 def test_a_command_that_does_not_exist_is_a_wrong_use() -> None:

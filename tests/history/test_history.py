@@ -70,7 +70,7 @@ def test_parquet_holds_the_same_rows(past: Past, laurels: Laurels, tmp_path: Pat
     lines, table = tmp_path / "all.jsonl", tmp_path / "all.parquet"
     code, told = laurels("ledger", "export", "--output", str(lines))
     assert (code, told["output"]) == (0, str(lines))
-    assert laurels("ledger", "export", "--format", "parquet", "--output", str(table)) == (
+    assert laurels("ledger", "export", "--output", str(table)) == (
         0,
         {"rows": told["rows"], "output": str(table)},
     )

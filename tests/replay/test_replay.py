@@ -1,5 +1,6 @@
 """`laurels replay` on a real broker and a real database."""
 
+from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -8,9 +9,13 @@ from msgspec.structs import replace
 from ops.replay import planning
 from schemas.events import TOURNAMENT_RESULTS
 from sinks.batch import Batch
+from sinks.positions import LogState, Partition
+from streams.logs import Logs
 from tests.oracle.academy_log import Academy, result
 from tests.oracle.test_verify import Broker
 from tests.replay.rows import EVENTS, SKILLS, Laurels, everything, query, restore_empty
+
+OURS = "datname = current_database() AND application_name LIKE 'laurels-replay%'"
 
 
 def test_a_replay_of_what_was_applied_changes_no_row(academy: Academy, laurels: Laurels) -> None:
@@ -94,27 +99,40 @@ def test_a_replay_never_reads_beyond_the_live_position(academy: Academy, broker:
     assert query(academy.url, "SELECT count(*) FROM users WHERE id = 99") == [(0,)]
 
 
-@pytest.mark.parametrize(
-    ("arguments", "exits", "told"),
-    [
-        (("--topic", "nothing"), 2, "nothing is not one of"),
-        (("--from", "2999-01-01"), 2, "in the future"),
-        (("--from", "soon"), 2, "neither an offset nor a time"),
-        (("--partitions", "x"), 2, "not a list of partitions"),
-        (("--from", "5", "--to", "5"), 3, "range is empty"),
-        (("--partitions", "9"), 3, "nothing can be replayed"),
-    ],
-)
-def test_wrong_input_is_told(
-    academy: Academy, laurels: Laurels, arguments: tuple[str, ...], exits: int, told: str
+WRONG = {
+    "--topic nothing": (2, "nothing is not one of"),
+    "--from 2999-01-01": (2, "in the future"),
+    "--from soon": (2, "neither an offset nor a time"),
+    "--partitions x": (2, "not a list of partitions"),
+    "--partitions 7-5": (2, "7-5 ends before it begins"),
+    "--from 5 --to 5": (3, "range is empty"),
+    "--partitions 9": (3, "in partitions 9: nothing can be replayed"),
+}
+
+
+def test_wrong_input_is_told(academy: Academy, laurels: Laurels) -> None:
+    for arguments, (exits, told) in WRONG.items():
+        said = laurels("replay", "plan", *arguments.split(), exits=exits)
+        assert told in " ".join(said.replace("│", " ").split()), arguments
+
+
+def test_a_broker_that_is_away_is_told_and_no_transaction_waits_for_it(
+    academy: Academy, laurels: Laurels, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert told in " ".join(laurels("replay", "plan", *arguments, exits=exits).replace("│", " ").split())
+    waiting = []
+    ask = Logs.states
 
+    def ask_and_look(logs: Logs, partitions: Iterable[Partition]) -> dict[Partition, LogState]:
+        waiting.append(
+            query(academy.url, "SELECT count(*) FROM pg_stat_activity WHERE state LIKE 'idle in trans%' AND " + OURS)
+        )
+        return ask(logs, partitions)
 
-def test_a_broker_that_is_away_is_told(academy: Academy, laurels: Laurels, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("ops.replay.request.ANSWER_SECONDS", 0.5)
+    monkeypatch.setattr(Logs, "states", ask_and_look)
     monkeypatch.setenv("KAFKA_BOOTSTRAP_SERVERS", "127.0.0.1:1")
-    laurels("replay", "plan", exits=3)
+    assert "Kafka does not say" in laurels("replay", "plan", exits=3)
+    assert waiting == [[(0,)]]
 
 
 def test_a_replay_beside_a_live_worker_costs_neither_of_them_anything(academy: Academy, laurels: Laurels) -> None:
