@@ -14,7 +14,7 @@ from tests.streams.stage import Stage, WorkerProcess
 
 FOLLOW = (sys.executable, "-m", "ops.cli", "reconcile", "--follow")
 WORKER = (sys.executable, "-m", "ops.cli", "worker")
-ANSWER_SECONDS = 10
+ANSWER_SECONDS = 60
 
 
 class Told(NamedTuple):
@@ -29,7 +29,6 @@ class Followed(Stage):
 
     def __init__(self, servers: str, database_url: str, namespace: str, folder: Path, partitions: int) -> None:
         super().__init__(servers, database_url, namespace, folder, partitions)
-        self._partitions = partitions
         group = {"group.id": f"{namespace}workers-reconcile", "enable.auto.commit": False}
         self._reader = Consumer({"bootstrap.servers": servers, "log_level": 0, **group})
         self.make_topics([REWARD_ENTRIES, REWARD_ALERTS], partitions)

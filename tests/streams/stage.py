@@ -8,8 +8,8 @@ import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
-from contextlib import closing
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +23,8 @@ from schemas.events import EVENT_TOPICS, SESSION_ATTENDANCE
 from streams.logs import Logs
 
 ROOT = Path(__file__).parents[2]
-PATIENCE_SECONDS = 40.0
+PATIENCE_SECONDS = 90.0
+"""Nothing takes so long, not even on a machine that is busy with other things."""
 
 
 class WorkerProcess:
@@ -41,10 +42,9 @@ class WorkerProcess:
         """The processes of its ledgers."""
         return psutil.Process(self._process.pid).children()
 
-    def interrupt(self) -> int:
-        """What Ctrl-C in its terminal does, and then wait; its exit code."""
+    def interrupt(self) -> None:
+        """What Ctrl-C in its terminal does."""
         os.killpg(self._process.pid, signal.SIGINT)
-        return self._process.wait(PATIENCE_SECONDS)
 
     def signal(self, number: int) -> None:
         self._process.send_signal(number)
@@ -53,12 +53,10 @@ class WorkerProcess:
         self._process.kill()
         self._process.wait()
 
-    def stop(self) -> float:
-        """Send SIGTERM; how many seconds it took to leave."""
-        began = time.monotonic()
+    def stop(self) -> int:
+        """Send SIGTERM, and wait; its exit code."""
         self._process.terminate()
-        self._process.wait(PATIENCE_SECONDS)
-        return time.monotonic() - began
+        return self._process.wait(PATIENCE_SECONDS)
 
     def ended(self) -> int:
         """Wait for it to end by itself; its exit code."""
@@ -67,10 +65,6 @@ class WorkerProcess:
     @property
     def runs(self) -> bool:
         return self._process.poll() is None
-
-    @property
-    def exit_code(self) -> int | None:
-        return self._process.poll()
 
     @property
     def said(self) -> str:
@@ -84,6 +78,7 @@ class Stage:
         self.servers = servers
         self.database_url = database_url
         self.namespace = namespace
+        self._partitions = partitions
         self.admin = AdminClient({"bootstrap.servers": servers, "log_level": 0})
         self._folder = folder
         self._workers: list[WorkerProcess] = []
@@ -96,11 +91,11 @@ class Stage:
     def make_topics(self, topics: Iterable[str], partitions: int) -> None:
         made = self.admin.create_topics([NewTopic(self.namespace + topic, partitions, 1) for topic in topics])
         for answer in made.values():
-            answer.result(10)
+            answer.result(PATIENCE_SECONDS)
 
     def delete_topics(self, topics: Iterable[str]) -> None:
         for answer in self.admin.delete_topics([self.namespace + topic for topic in topics]).values():
-            answer.result(10)
+            answer.result(PATIENCE_SECONDS)
 
     def publish(self, events: Iterable[dict[str, Any]], *, topic: str = SESSION_ATTENDANCE) -> None:
         """Publish on the partition of the user: user 4 of two partitions is on 0, user 5 on 1."""
@@ -111,7 +106,7 @@ class Stage:
         for key, value, partition in records:
             where = {} if partition is None else {"partition": partition}
             self._producer.produce(self.namespace + topic, key=key, value=value, **where)
-        assert self._producer.flush(20) == 0
+        assert self._producer.flush(PATIENCE_SECONDS) == 0
 
     # Workers
 
@@ -138,7 +133,7 @@ class Stage:
         del self._producer
         # Some may be gone already.
         concurrent.futures.wait(
-            self.admin.delete_topics([self.namespace + topic for topic in EVENT_TOPICS]).values(), 10
+            self.admin.delete_topics([self.namespace + topic for topic in EVENT_TOPICS]).values(), PATIENCE_SECONDS
         )
 
     # Postgres
@@ -168,16 +163,22 @@ class Stage:
         rows = self.query("SELECT next_offset FROM partition_positions WHERE topic = %s ORDER BY partition", topic)
         return [offset for (offset,) in rows]
 
-    def lag(self) -> int | None:
-        """How many offsets of all logs are not recorded; None before all partitions were claimed."""
+    def is_read(self, ends: dict[tuple[str, int], int]) -> bool:
+        """Whether everything before these ends is recorded."""
         rows = self.query("SELECT topic, partition, next_offset FROM partition_positions")
-        ends = self.end_offsets()
         positions = {(topic, partition): offset for topic, partition, offset in rows}
-        return sum(end - positions[where] for where, end in ends.items()) if positions.keys() >= ends.keys() else None
+        return all(positions.get(where, -1) >= end for where, end in ends.items())
 
     def end_offsets(self) -> dict[tuple[str, int], int]:
         states = self._logs.states(self._logs.partitions(EVENT_TOPICS))
         return {where: state.end_offset for where, state in states.items()}
+
+    @contextmanager
+    def holding_batches(self) -> Iterator[None]:
+        """Let no batch with attendances be recorded for as long as this lasts."""
+        with closing(psycopg2.connect(self.database_url)) as rival, rival.cursor() as cursor:
+            cursor.execute("LOCK TABLE session_attendances IN ACCESS EXCLUSIVE MODE")
+            yield
 
     def alerts(self) -> set[str]:
         return {kind for (kind,) in self.query("SELECT kind FROM reward_alerts WHERE status = 'firing'")}
@@ -194,12 +195,19 @@ class Stage:
             time.sleep(0.1)
 
     def wait_until_read(self) -> None:
-        """Wait until nothing is left in any log."""
-        self.wait_until(lambda: self.lag() == 0)
+        """Wait until everything is recorded that is in the logs now."""
+        ends = self.end_offsets()
+        self.wait_until(lambda: self.is_read(ends))
 
     def wait_until_claimed(self) -> None:
         """Wait until a worker holds all partitions."""
-        self.wait_until(lambda: self.lag() is not None)
+        every = [(len(EVENT_TOPICS) * self._partitions,)]
+        self.wait_until(lambda: self.query("SELECT count(owner) FROM partition_positions") == every)
+
+    def wait_until_held(self) -> None:
+        """Wait until a batch waits for the end of `holding_batches`."""
+        waiting = "SELECT 1 FROM pg_locks WHERE NOT granted AND relation = 'session_attendances'::regclass"
+        self.wait_until(lambda: self.query(waiting))
 
 
 def presences(users: Iterable[int], sessions: Iterable[int]) -> list[dict[str, Any]]:

@@ -1,9 +1,7 @@
 """Killed at any step, a worker leaves everything recorded once, and nothing unrecorded acknowledged."""
 
 import signal
-from contextlib import closing
 
-import psycopg2
 import pytest
 
 from schemas.events import SESSION_ATTENDANCE
@@ -23,15 +21,11 @@ def test_a_crash_at_any_step_of_a_batch_records_everything_once(stage: Stage, st
     assert stage.sessions_recorded() == once_each(EVENTS)
 
 
-WAITING = "SELECT 1 FROM pg_locks WHERE NOT granted AND relation = 'session_attendances'::regclass"
-
-
 def test_a_worker_that_is_killed_in_the_middle_of_a_batch_records_everything_once(stage: Stage) -> None:
     stage.publish(EVENTS)
-    with closing(psycopg2.connect(stage.database_url)) as rival, rival.cursor() as cursor:
-        cursor.execute("LOCK TABLE session_attendances IN ACCESS EXCLUSIVE MODE")
+    with stage.holding_batches():
         first = stage.worker()
-        stage.wait_until(lambda: stage.query(WAITING))
+        stage.wait_until_held()
         first.kill()
     stage.worker()
     stage.wait_until_read()

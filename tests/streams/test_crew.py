@@ -28,7 +28,7 @@ class Held:
 
     def record(self, gathered: Gathered) -> Recorded:
         self.batches.append([(record.partition, record.offset) for record in gathered.records])
-        assert self.may_go_on.wait(10)
+        assert self.may_go_on.wait(60)
         return Recorded(recorded=len(gathered.records))
 
     def close(self) -> None:
@@ -79,7 +79,7 @@ def play(part: Callable[[Crewed], Awaitable[None]], *, batch_events: int = 1_000
         await crewed.recorder.stop()
         return crewed
 
-    return asyncio.run(asyncio.wait_for(played(), 20))
+    return asyncio.run(asyncio.wait_for(played(), 60))
 
 
 def test_a_partition_is_with_one_ledger_at_a_time_and_asks_for_no_more_than_a_batch() -> None:

@@ -78,7 +78,7 @@ def test_a_worker_that_sleeps_in_the_middle_of_a_copy_does_not_keep_its_partitio
             stage.wait_until_read()
         finally:
             asleep.awake.set()
-            thread.join(10)
+            thread.join(60)
     assert sleeper.closed, "what it wrote is rolled back"
     assert stage.sessions_recorded() == once_each(EVENTS)
 

@@ -1,6 +1,7 @@
-"""Workers come and go, Postgres too: nothing is lost, nothing is written twice, and leaving is quick."""
+"""Workers come and go, Postgres too: nothing is lost, and nothing is written twice."""
 
 import random
+import signal
 import time
 from collections.abc import Callable
 
@@ -8,15 +9,18 @@ import pytest
 
 from tests.streams.stage import Stage, once_each, presences
 
+MANY = presences(range(1, 11), range(1, 601))
+"""More than a worker has in hand at any time."""
 
-def test_sigterm_leaves_within_five_seconds_with_the_batch_finished(stage: Stage) -> None:
-    events = presences(range(1, 11), range(1, 301))
-    stage.publish(events)
-    worker = stage.worker(batch_events=50)
-    stage.wait_until(lambda: stage.positions() and 0 < stage.positions()[0] < len(events))
-    assert worker.stop() < 5.0
-    assert worker.exit_code == 0
-    assert sum(stage.sessions_recorded().values()) == stage.positions()[0] < len(events)
+
+def test_sigterm_leaves_with_what_is_in_hand_finished(stage: Stage) -> None:
+    stage.publish(MANY)
+    with stage.holding_batches():
+        worker = stage.worker(batch_events=1_000)
+        stage.wait_until_held()
+        worker.signal(signal.SIGTERM)
+    assert worker.ended() == 0, worker.said
+    assert 0 < sum(stage.sessions_recorded().values()) == stage.positions()[0] < len(MANY)
     assert stage.query("SELECT count(*) FROM partition_positions WHERE owner IS NOT NULL") == [(0,)]
     assert worker.said.count("Traceback") == 0
     assert [path for path in worker.log.parent.iterdir() if path.is_dir()] == [], "it leaves nothing behind"
@@ -29,14 +33,13 @@ def test_workers_that_join_and_leave_in_the_middle_record_everything_once(
     stage = make_stage(4)
     events = presences(range(1, 21), range(1, 101))
     stage.publish(events[:1000])
-    team = [stage.worker(batch_events=20)]
+    team = [stage.worker(batch_events=100)]
     stage.wait_until(lambda: sum(stage.positions()) > 0)
-    team += [stage.worker(batch_events=20) for _ in range(workers - 1)]
+    team += [stage.worker(batch_events=100) for _ in range(workers - 1)]
     stage.publish(events[1000:])
     stage.wait_until(lambda: owners(stage) == workers)
     for worker in team[1:]:
-        assert worker.stop() < 5.0
-        assert worker.exit_code == 0, worker.said
+        assert worker.stop() == 0, worker.said
     stage.wait_until_read()
     assert stage.sessions_recorded() == once_each(events)
     assert team[0].runs
@@ -54,9 +57,10 @@ def test_a_season_under_kill_9_is_recorded_once(make_stage: Callable[[int], Stag
     stage.publish([*events, *chance.sample(events, 150)])
     stage.publish_raw([("1", b"poison", None)] * 30)
     team = [stage.worker(batch_events=50), stage.worker(batch_events=50)]
+    ends = stage.end_offsets()
     for _ in range(3):
         done = sum(stage.positions())
-        stage.wait_until(lambda done=done: sum(stage.positions()) > done or stage.lag() == 0)
+        stage.wait_until(lambda done=done: sum(stage.positions()) > done or stage.is_read(ends))
         victim = chance.randrange(2)
         team[victim].kill()
         team[victim] = stage.worker(batch_events=50)
@@ -88,15 +92,14 @@ def stop_connections(stage: Stage, name: str, *, allowed: bool) -> None:
         stage.administer(f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{name}'")
 
 
-def test_a_worker_that_cannot_finish_its_batch_leaves_in_time_without_acknowledging_it(stage: Stage) -> None:
-    worker = stage.worker()
+def test_a_worker_that_cannot_finish_its_batch_leaves_all_the_same_without_acknowledging_it(stage: Stage) -> None:
+    worker = stage.worker(retry_for_seconds=3600)
     stage.wait_until_claimed()
     name = stage.database_url.rsplit("/", 1)[1]
     stop_connections(stage, name, allowed=False)
     stage.publish(events := presences([1], range(1, 6)))
     stage.wait_until(lambda: worker.said.count("waits for Postgres") > 1)
-    assert worker.stop() < 6.0
-    assert worker.exit_code == 3
+    assert worker.stop() == 3
     assert "had to leave before what it had in hand was recorded" in worker.said
     stop_connections(stage, name, allowed=True)
     stage.worker()
@@ -120,16 +123,16 @@ def test_an_outage_that_outlasts_the_patience_stops_the_worker_unacknowledged(st
 
 
 def test_a_full_outbox_holds_recording_until_it_is_relayed(stage: Stage) -> None:
-    stage.publish(presences([1], range(1, 6)))
-    worker = stage.worker(outbox_limit=3)
+    stage.publish(presences([1], range(1, 31)))
+    stage.worker(outbox_limit=20)
     stage.wait_until_read()
-    stage.wait_until(lambda: "recording is held" in worker.said)
-    stage.publish(presences([1], range(6, 11)))
+    stage.wait_until(lambda: "OPS-05" in stage.alerts())
+    # So few that, with what is told of the alert, they fill it no second time.
+    stage.publish(presences([1], range(31, 36)))
     deadline = time.monotonic() + 1.5
     while time.monotonic() < deadline:
-        assert stage.positions() == [5]
+        assert stage.positions() == [30]
         time.sleep(0.05)
-    assert "OPS-05" in stage.alerts()
     stage.query("DELETE FROM outbox")
     stage.wait_until_read()
-    assert "OPS-05" not in stage.alerts()
+    stage.wait_until(lambda: "OPS-05" not in stage.alerts())

@@ -28,7 +28,7 @@ def monitor(telemetry: Telemetry) -> Iterator[Monitor]:
 
 def ask(monitor: Monitor, path: str) -> tuple[int, str]:
     try:
-        with urlopen(f"http://127.0.0.1:{monitor.port}{path}", timeout=5) as answer:
+        with urlopen(f"http://127.0.0.1:{monitor.port}{path}", timeout=60) as answer:
             return answer.status, answer.read().decode()
     except HTTPError as error:
         with error:

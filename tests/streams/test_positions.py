@@ -127,7 +127,7 @@ def test_a_claim_waits_for_the_batch_in_flight(database_url: str, connection: Co
         thread.start()
         assert not claimed.wait(0.3)
     connection.commit()
-    thread.join(10)
+    thread.join(60)
     assert claimed.is_set()
     assert next_offsets(connection) == [5]
 
@@ -141,7 +141,7 @@ def test_two_that_claim_a_new_partition_at_once_do_not_put_it_back(database_url:
             thread.start()
             advance(cursor, GROUP, ME, [stretch(epoch, 0, 5)])
         connection.commit()
-        thread.join(10)
+        thread.join(60)
     assert next_offsets(connection) == [5]
 
 

@@ -36,7 +36,7 @@ def test_a_topic_that_is_another_one_by_now_makes_the_worker_join_again(stage: S
         watch = Watch(connect, "group", logs, recorder, telemetry, outbox_limit=10, log_ids=known)
         watch.start()
         try:
-            return await asyncio.wait_for(recorder.failure, 20)
+            return await asyncio.wait_for(recorder.failure, 60)
         finally:
             watch.stop()
 
