@@ -40,7 +40,7 @@ are needed; a third has none of what a plant needs."""
 
 PAUSE_SECONDS: Final = 0.3
 """Planters wait for up to so long, at random, so that they do not keep in step with who looks for them."""
-GIVE_UP_SECONDS: Final = 10.0
+GIVE_UP_SECONDS: Final = 60.0
 START_SECONDS: Final = 60.0
 POLL_SECONDS: Final = 0.02
 

@@ -30,10 +30,10 @@ class Wired:
         place = TopicPartition(self.settings.topic_prefix + topic, 0, 0)
         found = []
         try:
-            _, end = consumer.get_watermark_offsets(place, timeout=10)
+            _, end = consumer.get_watermark_offsets(place, timeout=60)
             consumer.assign([place])
             while len(found) < end:
-                record = consumer.poll(10)
+                record = consumer.poll(60)
                 assert record is not None
                 assert record.error() is None
                 found.append((record.key(), record.value(), dict(record.headers() or [])))

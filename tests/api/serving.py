@@ -35,7 +35,7 @@ class Served:
         given = self.tokens[role] if role else token
         limits = httpx.Limits(max_connections=64)
         headers = {} if given is None else {"Authorization": f"Bearer {given}"}
-        return httpx.Client(base_url=self.url, headers=headers, timeout=60, limits=limits)
+        return httpx.Client(base_url=self.url, headers=headers, timeout=120, limits=limits)
 
     def query(self, statement: str, *parameters: object) -> list[tuple[Any, ...]]:
         with closing(psycopg2.connect(self.database_url)) as connection, connection, connection.cursor() as cursor:
@@ -64,7 +64,7 @@ def serving(
     thread = threading.Thread(target=server.run, name="server")
     thread.start()
     try:
-        deadline = time.monotonic() + 20
+        deadline = time.monotonic() + 60
         while not server.started:
             assert thread.is_alive()
             assert time.monotonic() < deadline
@@ -73,5 +73,5 @@ def serving(
         yield Served(f"http://127.0.0.1:{port}", database_url)
     finally:
         server.should_exit = True
-        thread.join(30)
+        thread.join(60)
         assert not thread.is_alive()

@@ -68,7 +68,7 @@ def test_http_writes_beside_a_worker_lose_nothing(wired: Wired, worker: Path) ->
     assert statuses == {201, 202}
     # 320 attendances recorded, 40 transfers and 40 commands published and met again as duplicates.
     expected = {"session-attendance": 320, "credit-transfers": 40, "level-commands": 40}
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 120
     while not expected.items() <= read_to(api).items():
         assert time.monotonic() < deadline, worker.read_text()[-3_000:]
         time.sleep(0.2)

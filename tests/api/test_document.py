@@ -24,7 +24,7 @@ def test_no_request_gets_an_answer_that_the_document_does_not_name(wired: Wired,
         capture_output=True,
         text=True,
         check=False,
-        timeout=180,
+        timeout=400,
     )
     assert done.returncode == 0, done.stdout[-6_000:] + done.stderr[-2_000:]
     assert "Operations" in done.stdout

@@ -31,7 +31,7 @@ def test_threads_that_level_the_same_user_lose_no_step(stand: Stand, threads: in
     for thread in running:
         thread.start()
     for thread in running:
-        thread.join(30)
+        thread.join(60)
     total = 500 * 3 * threads
     assert stand.run("SELECT total_xp FROM specialization_progress") == [(total,)]
     assert stand.run("SELECT xp_balance FROM users") == [(total,)]

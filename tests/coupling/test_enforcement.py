@@ -128,9 +128,9 @@ def test_two_at_the_same_time_cannot_do_it_between_them(enforced: Stand, one: st
             try:
                 if statement == one:
                     cursor.execute(statement)
-                    wrote.wait(10)
+                    wrote.wait(60)
                 else:
-                    wrote.wait(10)
+                    wrote.wait(60)
                     cursor.execute(statement)
                 connection.commit()
             except (CheckViolation, DeadlockDetected):
@@ -140,7 +140,7 @@ def test_two_at_the_same_time_cannot_do_it_between_them(enforced: Stand, one: st
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(30)
+        thread.join(60)
         assert not thread.is_alive()
     assert enforced.desyncs() == []
 

@@ -29,7 +29,7 @@ def test_of_several_that_could_exactly_one_does_it(stand: Stand) -> None:
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(20)
+        thread.join(60)
     assert sorted(done) == [False, False, False, True]
     assert len(runs) == 1
     assert stand.run("SELECT task, started_by, finished_at >= started_at FROM scheduled_runs") == [
@@ -86,11 +86,11 @@ def test_a_scheduled_sync_mends_what_there_is(stand: Stand) -> None:
     stand.part(1, "PLAYER", 2, 3)
     schedule = Schedule(stand.connect, [sync_task(stand.connect, stand.open_ledger, every_seconds=HOUR)], owner="a")
     schedule.start()
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 60
     while not (outcomes := stand.run("SELECT outcome FROM scheduled_runs WHERE finished_at IS NOT NULL")):
         assert time.monotonic() < deadline
         time.sleep(0.05)
-    schedule.stop(timeout_seconds=5)
+    schedule.stop(timeout_seconds=60)
     assert outcomes[0][0]["synced"] == 1
     assert stand.levels(1) == (2, 2)
     assert stand.run("SELECT DISTINCT actor FROM audit_log") == [("schedule",)]

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 
+import psutil
 import psycopg2
 import pytest
 from dotenv import dotenv_values
@@ -17,7 +18,7 @@ from msgspec import json
 
 from tests.services.run import ROOT
 
-DEADLINE_SECONDS = 90.0
+DEADLINE_SECONDS = 180.0
 COMMAND = [sys.executable, "-m", "ops.cli", "up"]
 
 
@@ -78,9 +79,17 @@ def tree(process: int) -> set[int]:
     return found - {process}
 
 
+def runs(process: int) -> bool:
+    """Whether it has not ended, reaped or not."""
+    try:
+        return psutil.Process(process).status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
+
+
 def wait_until_gone(processes: set[int]) -> None:
-    deadline = time.monotonic() + 30
-    while left := {process for process in processes if Path(f"/proc/{process}").exists()}:
+    deadline = time.monotonic() + DEADLINE_SECONDS
+    while left := {process for process in processes if runs(process)}:
         assert time.monotonic() < deadline, left
         time.sleep(0.05)
 

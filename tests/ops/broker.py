@@ -8,7 +8,7 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Topic
 from confluent_kafka.admin import AdminClient, NewTopic
 
 PARTITIONS = 3
-DEADLINE_SECONDS = 20.0
+DEADLINE_SECONDS = 90.0
 
 
 class Stored(NamedTuple):

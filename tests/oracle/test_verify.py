@@ -18,7 +18,7 @@ from sinks.migration import migrate_to_head
 from streams.logs import Logs
 from tests.oracle.academy_log import AT, TOPICS, Academy, command, named, presence, result, transfer
 
-SECONDS = 30
+SECONDS = 90
 
 
 class Broker:
@@ -91,7 +91,7 @@ def test_partitions_that_wait_for_others_lose_nothing(
         broker.settings,
         {where: Stretch(0, len(log)) for where, log in logs.items()},
         prefix=broker.namespace,
-        timeout_seconds=5,
+        timeout_seconds=SECONDS,
     )
     read: dict[Partition, list[Record]] = {where: [] for where in logs}
     for _ in range(max(map(len, logs.values())) + 1):

@@ -20,7 +20,7 @@ from tests.reconciliation.conftest import Laurels
 from tests.reconciliation.season import GRACE, USERS, firing, run
 
 ROOT = Path(__file__).parents[2]
-PATIENCE_SECONDS = 30
+PATIENCE_SECONDS = 90
 
 
 def break_balances(url: str, *users: int) -> None:

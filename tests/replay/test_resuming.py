@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 
 import pytest
 
@@ -14,6 +15,11 @@ from sinks.ledger import Ledger
 from tests.oracle.academy_log import Academy
 from tests.replay.rows import EVENTS, Laurels, query, restore_empty
 
+SECONDS = 120
+HOLDING = (
+    "SELECT 1 FROM pg_stat_activity WHERE datname = current_database() AND application_name LIKE 'laurels-replay-%'"
+)
+
 
 def killed_at(failpoint: str, *arguments: str) -> None:
     """Run the command until it dies there."""
@@ -22,9 +28,14 @@ def killed_at(failpoint: str, *arguments: str) -> None:
         env={**os.environ, "LAURELS_FAILPOINT": failpoint},
         capture_output=True,
         check=False,
-        timeout=60,
+        timeout=SECONDS,
     )
     assert ended.returncode == -signal.SIGKILL, ended.stderr
+    # Whose process is gone still runs the replay, until Postgres has noticed.
+    deadline = time.monotonic() + SECONDS
+    while query(os.environ["DATABASE_URL"], HOLDING):
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
 
 
 def test_a_replay_that_is_killed_again_and_again_ends_where_an_undisturbed_one_does(
