@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Annotated, Any, Final, Literal, Self
 from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
-from pydantic import AfterValidator, AnyHttpUrl, Field, SecretStr, ValidationError, model_validator
+from pydantic import AfterValidator, AnyHttpUrl, Field, Secret, SecretStr, ValidationError, model_validator
 from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, DotEnvSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
 
@@ -138,7 +138,7 @@ class Settings(BaseSettings):
     sync_interval_hours: Seconds = 6
     seal_interval_seconds: Seconds = 60
     verify_chain_interval_hours: Seconds = 24
-    webhook_url: SecretStr | None = None
+    webhook_url: Secret[AnyHttpUrl] | None = None
 
     # HTTP
     http_host: str = "127.0.0.1"
@@ -290,7 +290,9 @@ def _complaint(problem: Mapping[str, Any]) -> str:
     """One clear line; the value is not repeated, since it may be a secret."""
     names = [str(part) for part in problem["loc"][:1]]
     message = str(problem["msg"]).removeprefix("Value error, ")
-    return f"{', '.join(names)}: {message[:1].lower()}{message[1:]}" if names else message
+    # An abbreviation stays as it is.
+    message = message if message[1:2].isupper() else message[:1].lower() + message[1:]
+    return f"{', '.join(names)}: {message}" if names else message
 
 
 def _reveal(secret: SecretStr | None) -> str | None:

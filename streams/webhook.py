@@ -10,17 +10,23 @@ import httpx
 import structlog
 
 from schemas.messages import Alert
+from sinks.alerts import HEARTBEAT
 from streams.backoff import Backoff
 
 TIMEOUT_SECONDS: Final = 5.0
+FIRST_SECONDS: Final = 0.5
+LONGEST_SECONDS: Final = 30.0
+LASTS: Final = 2 * HEARTBEAT
+"""So long an alert fires at the receiver if nothing more comes of it: one heartbeat may be late."""
 _LASTING_REFUSALS: Final = (HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_MANY_REQUESTS)
 
 log = structlog.get_logger()
 
 
 def as_alertmanager(alert: Alert) -> dict[str, Any]:
-    """`alert` in Alertmanager's v2 form. One that fires has no end: Alertmanager's own timeout follows the heartbeats."""
-    told: dict[str, Any] = {
+    """`alert` in Alertmanager's v2 form. One that fires ends in the future, for Alertmanager ends what names no end itself."""
+    ends_at = alert.last_seen + LASTS if alert.resolved_at is None else alert.resolved_at
+    return {
         "labels": {
             **alert.labels,
             "alertname": alert.kind,
@@ -30,10 +36,8 @@ def as_alertmanager(alert: Alert) -> dict[str, Any]:
         },
         "annotations": alert.annotations,
         "startsAt": alert.first_seen.isoformat(),
+        "endsAt": ends_at.isoformat(),
     }
-    if alert.resolved_at is not None:
-        told["endsAt"] = alert.resolved_at.isoformat()
-    return told
 
 
 class Webhook:
@@ -47,7 +51,7 @@ class Webhook:
 
     async def tell(self, alerts: Sequence[Alert]) -> bool:
         """Post the alerts; False where the receiver refuses them for good, which is logged."""
-        backoff = Backoff(first=0.5, most=30.0)
+        backoff = Backoff(first=FIRST_SECONDS, most=LONGEST_SECONDS)
         body = [as_alertmanager(alert) for alert in alerts]
         while True:
             try:

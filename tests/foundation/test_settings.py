@@ -55,6 +55,7 @@ def test_a_secret_may_stand_in_a_file(folder: Path, monkeypatch: pytest.MonkeyPa
         (SASL | {"KAFKA_SASL_PASSWORD": ""}, "KAFKA_SASL_USERNAME and KAFKA_SASL_PASSWORD are needed"),
         ({"LAURELS_ROSTER_CRITICAL_HOURS": "1"}, "LAURELS_ROSTER_CRITICAL_HOURS must not be less"),
         ({"LAURELS_JWKS_URL": "https://issuer"}, "LAURELS_JWT_ISSUER and LAURELS_JWT_AUDIENCE are needed"),
+        ({"LAURELS_WEBHOOK_URL": "hunter2:9093/api"}, "LAURELS_WEBHOOK_URL: URL scheme should be 'http' or 'https'"),
         ({"LAURELS_TOPIC_PREFIX": "a b"}, "LAURELS_TOPIC_PREFIX: string should match"),
     ],
 )
