@@ -84,10 +84,12 @@ class Partitioning:
                 if message is None or not _is_readable(message):
                     raise LaurelsError(f"the newest records of {topic} cannot be read")
                 offsets = unread.get(message.partition(), range(0))
-                if message.error() is None and message.offset() in offsets:
+                at_end = message.error() is not None
+                if not at_end and message.offset() in offsets:
                     found.append(message)
-                # Markers and aborted records take offsets, too, and nobody gets to see them.
-                if message.offset() + 1 >= offsets.stop:
+                # Markers and aborted records take offsets, too, and nobody gets to see them. What retention took, or a
+                # topic that was made anew does not have, does not come at all.
+                if at_end or message.offset() + 1 >= offsets.stop:
                     unread.pop(message.partition(), None)
         return found
 

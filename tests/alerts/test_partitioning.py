@@ -1,12 +1,13 @@
 """A publisher that puts records elsewhere than murmur2 of the key says is told, and nobody else is."""
 
 import secrets
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing
+from functools import partial
 
 import psycopg2
 import pytest
-from confluent_kafka import Producer
+from confluent_kafka import Producer, TopicPartition
 from confluent_kafka.admin import AdminClient, NewPartitions, NewTopic
 
 from schemas.events import EVENT_TOPICS, SESSION_ATTENDANCE
@@ -23,11 +24,11 @@ class Publishers:
 
     def __init__(self, servers: str, namespace: str) -> None:
         self.servers = servers
+        self.namespace = namespace
         self.topic = namespace + SESSION_ATTENDANCE
         self._names = [namespace + topic for topic in EVENT_TOPICS]
         self._admin = AdminClient({"bootstrap.servers": servers})
-        for made in self._admin.create_topics([NewTopic(name, PARTITIONS, 1) for name in self._names]).values():
-            made.result(SECONDS)
+        self._make(self._names)
         self.looker = Partitioning({"bootstrap.servers": servers}, prefix=namespace)
 
     def publish(self, count: int, *, keyed: bool = True, **settings: object) -> None:
@@ -44,12 +45,28 @@ class Publishers:
         for added in self._admin.create_partitions([NewPartitions(self.topic, total)]).values():
             added.result(SECONDS)
 
+    def delete_records(self) -> None:
+        everything = [TopicPartition(self.topic, number, -1) for number in range(PARTITIONS)]
+        for gone in self._admin.delete_records(everything).values():
+            gone.result(SECONDS)
+
+    def make_anew(self) -> None:
+        self._delete([self.topic])
+        self._make([self.topic])
+
+    def _make(self, names: list[str]) -> None:
+        for made in self._admin.create_topics([NewTopic(name, PARTITIONS, 1) for name in names]).values():
+            made.result(SECONDS)
+
+    def _delete(self, names: list[str]) -> None:
+        for gone in self._admin.delete_topics(names).values():
+            gone.result(SECONDS)
+
     def look(self) -> list[tuple[str, str]]:
         return [(seen.subject, seen.found.partition(":")[0]) for seen in self.looker.look()]
 
     def close(self) -> None:
-        for gone in self._admin.delete_topics(self._names).values():
-            gone.result(SECONDS)
+        self._delete(self._names)
 
 
 @pytest.fixture
@@ -121,6 +138,30 @@ def test_aborted_records_and_markers_are_passed_over(publishers: Publishers, rea
         producer.produce(publishers.topic, b"{}", key=None if end == producer.abort_transaction else b"1")
         producer.flush(SECONDS)
         end(SECONDS)
+    assert publishers.look() == []
+
+
+class Overtaken(Partitioning):
+    """Has something happen between learning how long the logs are and reading their ends."""
+
+    def __init__(self, publishers: Publishers, meanwhile: Callable[[], object]) -> None:
+        super().__init__({"bootstrap.servers": publishers.servers}, prefix=publishers.namespace)
+        self._meanwhile = meanwhile
+
+    def _ends_now(self) -> dict[str, dict[int, int]]:
+        ends = super()._ends_now()
+        if any(ends[SESSION_ATTENDANCE].values()):
+            self._meanwhile()
+        return ends
+
+
+@pytest.mark.parametrize("happens", [Publishers.delete_records, Publishers.make_anew])
+def test_records_that_are_gone_before_they_are_read_trouble_nobody(
+    publishers: Publishers, happens: Callable[[Publishers], None]
+) -> None:
+    publishers.looker = Overtaken(publishers, partial(happens, publishers))
+    assert publishers.look() == []
+    publishers.publish(50, keyed=False)
     assert publishers.look() == []
 
 
