@@ -8,7 +8,7 @@ Leaving the block waits until every event is stored by the brokers, and raises `
 
 import logging
 from collections.abc import Collection, Mapping
-from time import monotonic
+from time import monotonic, time_ns
 from types import TracebackType
 from typing import Any, Final, Self
 
@@ -18,7 +18,7 @@ from confluent_kafka import KafkaError, Message, Producer
 from schemas.cloudevents import MESSAGE_TYPES, cloudevent_headers, message_id
 from schemas.errors import LaurelsError
 from schemas.events import EVENT_TOPICS, Event, event_subject, event_time
-from schemas.parse import read_event
+from schemas.parse import check_delivery, read_event
 from schemas.rewards import Refused
 
 TOPICS: Final = {kind: topic for topic, kind in EVENT_TOPICS.items()}
@@ -96,8 +96,10 @@ class Publisher:
         known = self._specializations
         if known is None:
             known = (getattr(event, "specialization", ""),)
-        refused = read_event(topic, value, known)
-        if isinstance(refused, Refused):
+        read = read_event(topic, value, known)
+        # The record's own time will be later than now, so what is not too far ahead of now will not be of that either.
+        refused = read if isinstance(read, Refused) else check_delivery(read, _key(event), time_ns() // 1_000_000)
+        if refused is not None:
             raise InvalidEvent(f"{topic} {message_id(event)!r}: {refused.detail}")
         self.send_event(topic, event, value)
 
@@ -105,7 +107,7 @@ class Publisher:
         """Send `value`, which says `event`, as it is: correctly keyed, with the event's CloudEvents headers."""
         name = message_id(event)
         headers = cloudevent_headers(name, MESSAGE_TYPES[type(event)], self._source, event_time(event))
-        self.send(topic, b"%d" % event_subject(event), value, name=f"{topic} {name}", headers=headers)
+        self.send(topic, _key(event), value, name=f"{topic} {name}", headers=headers)
 
     def send(
         self,
@@ -166,3 +168,7 @@ class Publisher:
         name = self._waiting.pop(number, None)
         if name is not None and error is not None:
             self._undelivered[name] = error.str()
+
+
+def _key(event: Event) -> bytes:
+    return b"%d" % event_subject(event)

@@ -168,4 +168,6 @@ def check_delivery(event: Event, key: bytes | None, timestamp_ms: int | None) ->
         return None
     if (happened_at - EPOCH - MAX_AHEAD) // timedelta(microseconds=1) <= timestamp_ms * 1000:
         return None
-    return Refused("future_event", f"{happened_at.isoformat()} is more than 24 hours after the record's own time")
+    field = "finalized_at" if type(event) is TournamentRoster else "occurred_at"
+    late = f"{field}: {happened_at.isoformat()} is more than 24 hours after the record's own time"
+    return Refused("future_event", late)

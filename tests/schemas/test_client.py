@@ -1,6 +1,6 @@
 """The client for upstream services, on a real broker."""
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -74,6 +74,7 @@ def test_an_event_arrives_keyed_partitioned_and_named(bootstrap_servers: str, na
         (result(user_id=0), "user_id"),
         (result(placement=9, participants=8), "placement"),
         (result(occurred_at=datetime(2024, 5, 1, 10)), "occurred_at"),  # noqa: DTZ001 - that is what is wrong with it
+        (result(occurred_at=datetime.now(UTC) + timedelta(days=2)), "occurred_at"),
         (result(event_id=""), "event_id"),
         (result(event_id="\ud800"), "surrogates"),
         (result(specialization="GOALKEEPER"), "specialization"),
