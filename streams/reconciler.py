@@ -69,12 +69,10 @@ class Reconciler:
         self._connect = connector(settings.database_url, name="laurels reconcile")
         self._logs = Logs(settings.librdkafka(), prefix=settings.topic_prefix)
         self._grace = grace_of(settings)
-        self._webhook = Webhook(settings.webhook_url.get_secret_value()) if settings.webhook_url else None
+        self._webhook = Webhook(str(settings.webhook_url.get_secret_value())) if settings.webhook_url else None
         self._decode = msgspec.json.Decoder(TouchedByEvent | ChangedRows).decode
         self._decode_alert = msgspec.json.Decoder(Alert).decode
         self._positions = PositionsSeen()
-        # One check at a time: what one has found and not told yet, the other must not have seen mended.
-        self._checking = threading.Lock()
         self._touched = Touched()
         self._touches = asyncio.Event()
         self.consumer: Consumer | None = None
@@ -97,7 +95,7 @@ class Reconciler:
             try:
                 with closing(self._connect()) as connection, connection.cursor() as cursor:
                     while True:
-                        with self._checking, connection:
+                        with connection:
                             check_users(cursor, (), self._grace)
                             self._positions.check(cursor)
                         time.sleep(LOOK_SECONDS)
@@ -175,7 +173,7 @@ class Reconciler:
                 continue
             began = time.monotonic()
             if todo.users or todo.everybody:
-                await asyncio.to_thread(self._check_in, session, todo)
+                await asyncio.to_thread(session.transact, partial(self._check, todo=todo))
                 failpoint("check_after_commit")
             self._touched.took(todo, time.monotonic() - began)
             for tp, end in todo.ends.items():
@@ -187,10 +185,6 @@ class Reconciler:
                 yield self._decode(cast("bytes", record.value))
             except msgspec.MsgspecError as error:
                 log.warning("not an entry", topic=record.topic, offset=record.offset, error=str(error))
-
-    def _check_in(self, session: Session, todo: Next) -> None:
-        with self._checking:
-            session.transact(partial(self._check, todo=todo))
 
     def _check(self, cursor: Cursor, todo: Next) -> None:
         check_users(cursor, todo.users, self._grace)

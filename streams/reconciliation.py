@@ -17,7 +17,7 @@ from schemas.alerts import AlertSeen
 from schemas.messages import ChangedRows, EntryFields
 from schemas.rewards import License, RatedResult, Rating, RatingPoint, UserState
 from schemas.settings import Settings
-from sinks.alerts import raise_alerts, resolve_absent, resolve_alerts
+from sinks.alerts import raise_alerts, resolve_alerts
 from sinks.database import Connect
 from sinks.invariants.checking import (
     INVARIANTS,
@@ -29,17 +29,28 @@ from sinks.invariants.checking import (
     find_positions_behind,
     find_violations,
 )
+from sinks.invariants.settling import (
+    firing_positions,
+    firing_users,
+    positions_caught_up,
+    settle_alone,
+    wait_for_settling,
+)
 from sinks.invariants.sweeping import (
     SCHEDULED,
     count_users,
     fetch_checkpoint,
     fetch_positions,
-    firing_positions,
-    firing_users,
     range_end,
     save_checkpoint,
 )
-from sinks.invariants.tournaments import Grace, check_touched_tournaments, check_tournaments, mark_distributed
+from sinks.invariants.tournaments import (
+    Grace,
+    check_touched_tournaments,
+    check_tournaments,
+    firing_tournaments,
+    mark_distributed,
+)
 from streams.rules.ratings import rate
 from streams.touched import Touch
 
@@ -110,14 +121,12 @@ def touched_users(entries: Iterable[TouchedByEvent | ChangedRows]) -> Touch:
 
 def check_users(cursor: Cursor, users: Collection[int], grace: Grace) -> list[Violation]:
     """Check these users and their tournaments: raise what is broken, resolve what holds again, within the transaction."""
+    wait_for_settling(cursor)
     seen: list[Violation] = []
     ordered = sorted(users)
     for start in range(0, len(ordered), USERS_AT_ONCE):
-        chunk = ordered[start : start + USERS_AT_ONCE]
-        found = find_violations(cursor, Ids(chunk), recompute)
-        raise_alerts(cursor, found)
-        resolve_absent(cursor, list(INVARIANTS), [f"user {user_id}" for user_id in chunk], found)
-        seen += found
+        scope = Ids(ordered[start : start + USERS_AT_ONCE])
+        seen += _settle(cursor, scope, list(INVARIANTS), find_violations(cursor, scope, recompute))
     tournaments = check_touched_tournaments(cursor, ordered, RECENT_ROSTERS)
     if tournaments:
         seen += _check_tournaments(cursor, grace, tournaments)[0]
@@ -142,14 +151,17 @@ def sweep(
     with closing(connect()) as connection, connection.cursor() as cursor:
         after = swept.after = fetch_checkpoint(cursor, sweeper, wanted) if resume else 0
         total = count_users(cursor, after)
+        # Who goes on with a sweep did not see all the receipts.
+        firing = [] if after else firing_positions(cursor)
+        wait_for_settling(cursor)
         connection.rollback()
-        behind: list[Violation] = []
+        behind: list[Range] = []
         while (chunk := range_end(cursor, after, CHUNK_USERS)) is not None:
             last, users = chunk
             scope = Range(after + 1, last)
             suspects = find_violations(cursor, scope, recompute, kinds)
-            if POSITIONS in wanted:
-                behind += find_positions_behind(cursor, scope)
+            if POSITIONS in wanted and find_positions_behind(cursor, scope):
+                behind.append(scope)
             connection.rollback()
             swept.violations += _settle(cursor, scope, kinds, suspects)
             save_checkpoint(cursor, sweeper, wanted, last)
@@ -159,18 +171,13 @@ def sweep(
             progressed(users, total)
         _settle(cursor, Range(after + 1, MOST_ID), kinds, [])
         if POSITIONS in wanted:
-            swept.violations += _settle_positions(cursor, behind)
+            swept.violations += _settle_positions(cursor, behind, firing)
         if ROSTERS in wanted:
             seen, swept.distributed = _check_tournaments(cursor, grace, None)
             swept.violations += seen
         save_checkpoint(cursor, sweeper, wanted, 0)
         connection.commit()
     return swept
-
-
-def went_back(subject: str, expected: str, found: str, labels: dict[str, str]) -> Violation:
-    """INV-R09, as a look at a position finds it."""
-    return Violation(kind=POSITIONS, subject=subject, expected=expected, found=found, labels=labels)
 
 
 def settle_topics(cursor: Cursor, differences: Sequence[str]) -> None:
@@ -192,50 +199,68 @@ class PositionsSeen:
         self._seen: dict[tuple[str, str, int, str], int] = {}
 
     def check(self, cursor: Cursor) -> None:
-        """Raise an alert for each position that went back, resolve it once that has been caught up with."""
+        """Raise an alert for each position that went back, and resolve those that were caught up with, whoever saw it."""
+        back: list[Violation] = []
         for where, now in fetch_positions(cursor).items():
             before = self._seen.setdefault(where, now)
-            group, topic, partition, _ = where
-            subject = f"{topic}/{partition} of {group}"
             if now < before:
-                labels = {"topic": topic, "partition": str(partition)}
-                expected = f"a position of at least {before}"
-                raise_alerts(cursor, [went_back(subject, expected, str(now), labels)])
-            elif now > before:
-                resolve_alerts(cursor, [(POSITIONS, subject)])
+                back.append(_went_back(*where, before, now))
+            else:
                 self._seen[where] = now
+        raise_alerts(cursor, back)
+        resolve_alerts(cursor, [(POSITIONS, subject) for subject in positions_caught_up(cursor)])
 
 
-def _settle(cursor: Cursor, scope: Range, kinds: list[str], suspects: list[Violation]) -> list[Violation]:
-    """Look a second time at whom alerts are about or will be, and raise or resolve them in the same transaction."""
-    suspected = {int(violation.labels["user_id"]) for violation in suspects}
-    firing = firing_users(cursor, kinds, scope.first, scope.last)
-    if not suspected and not firing:
+def _went_back(group: str, topic: str, partition: int, log_id: str, before: int, now: int) -> Violation:
+    return Violation(
+        kind=POSITIONS,
+        subject=f"{topic}/{partition} of {group}",
+        expected=f"a position of at least {before}",
+        found=str(now),
+        labels={"topic": topic, "partition": str(partition), "log_id": log_id},
+    )
+
+
+def _settle(cursor: Cursor, scope: Range | Ids, kinds: list[str], suspects: list[Violation]) -> list[Violation]:
+    """Look a second time at whom alerts are about or will be, alone, and raise or resolve them."""
+    firing = firing_users(cursor, kinds, scope)
+    subjects = {violation.subject for violation in suspects} | {subject for _, subject in firing}
+    if not subjects:
         return []
-    users = suspected | {int(subject.removeprefix("user ")) for subject in firing}
-    found = find_violations(cursor, Ids(users), recompute, kinds)
+    settle_alone(cursor)
+    users = Ids([int(subject.removeprefix("user ")) for subject in subjects])
+    found = find_violations(cursor, users, recompute, kinds)
     raise_alerts(cursor, found)
-    resolve_absent(cursor, kinds, [f"user {user_id}" for user_id in sorted(users)], found)
+    resolve_alerts(cursor, firing - {(violation.kind, violation.subject) for violation in found})
     return found
 
 
-def _settle_positions(cursor: Cursor, behind: list[Violation]) -> list[Violation]:
-    seen = list({violation.fingerprint: violation for violation in behind}.values())
-    raise_alerts(cursor, seen)
-    # That a position went back is resolved by who saw it.
-    resolve_absent(cursor, [POSITIONS], firing_positions(cursor), seen)
-    return seen
+def _settle_positions(cursor: Cursor, behind: list[Range], firing: list[str]) -> list[Violation]:
+    """Look a second time where receipts were ahead of their positions, alone; that one went back is for who saw it."""
+    if not behind and not firing:
+        return []
+    settle_alone(cursor)
+    found = {violation.subject: violation for scope in behind for violation in find_positions_behind(cursor, scope)}
+    raise_alerts(cursor, list(found.values()))
+    resolve_alerts(cursor, [(POSITIONS, subject) for subject in firing if subject not in found])
+    return list(found.values())
 
 
 def _check_tournaments(
     cursor: Cursor, grace: Grace, tournaments: Collection[int] | None
 ) -> tuple[list[Violation], int]:
+    """Check these tournaments, or all in a sweep, which alone repeats what was told before."""
     seen, complete = check_tournaments(cursor, grace, tournaments)
+    firing = firing_tournaments(cursor, tournaments)
+    told = firing == {(violation.subject, violation.severity, violation.found) for violation in seen}
+    if told and not complete and (tournaments is not None or not firing):
+        return seen, 0
+    settle_alone(cursor)
+    subjects = {violation.subject for violation in seen} | {subject for subject, _, _ in firing}
+    seen, complete = check_tournaments(
+        cursor, grace, [*complete, *(int(subject.removeprefix("tournament ")) for subject in subjects)]
+    )
     raise_alerts(cursor, seen)
-    if tournaments is None:
-        resolve_absent(cursor, [ROSTERS], None, seen)
-    else:
-        broken = {violation.subject for violation in seen}
-        subjects = (f"tournament {tournament}" for tournament in tournaments)
-        resolve_alerts(cursor, [(ROSTERS, subject) for subject in subjects if subject not in broken])
+    broken = {violation.subject for violation in seen}
+    resolve_alerts(cursor, [(ROSTERS, subject) for subject in subjects - broken])
     return seen, mark_distributed(cursor, complete) if complete else 0

@@ -26,6 +26,10 @@ class Ids(NamedTuple):
         """The condition that a user is among them."""
         return f"{column} = ANY (%(ids)s::bigint[])"
 
+    def parameters(self) -> dict[str, Any]:
+        """What the condition takes."""
+        return {"ids": list(self.ids)}
+
 
 class Range(NamedTuple):
     """All users from the first to the last id."""
@@ -36,6 +40,10 @@ class Range(NamedTuple):
     def condition(self, column: str) -> str:
         """The condition that a user is among them."""
         return f"{column} BETWEEN %(first)s AND %(last)s"
+
+    def parameters(self) -> dict[str, Any]:
+        """What the condition takes."""
+        return self._asdict()
 
 
 Scope = Ids | Range
@@ -94,7 +102,7 @@ def _rows(cursor: Cursor, kind: str, scope: Scope, recompute: Recompute) -> Sequ
 
 def _execute(cursor: Cursor, query: str, scope: Scope) -> list[tuple[Any, ...]]:
     statement = _IN_SCOPE.sub(lambda found: scope.condition(found[1]), query)
-    cursor.execute(statement, {key: list(v) if key == "ids" else v for key, v in scope._asdict().items()})
+    cursor.execute(statement, scope.parameters())
     return cursor.fetchall()
 
 

@@ -16,12 +16,6 @@ _RANGE_END: Final = """
 SELECT max(id), count(*) FROM (SELECT id FROM users WHERE id > %s ORDER BY id LIMIT %s) AS chunk
 """
 
-_FIRING: Final = """
-SELECT DISTINCT subject FROM reward_alerts
- WHERE status = 'firing' AND kind = ANY (%s) AND labels ? 'user_id'
-   AND (labels ->> 'user_id')::bigint BETWEEN %s AND %s
-"""
-
 # Held under a name of its own: a scheduled run forgets its outcome as soon as the next one begins. A sweep that is asked
 # for again meanwhile leaves none, so that the next one begins anew whatever becomes of this one.
 _SAVE: Final = """
@@ -53,20 +47,6 @@ def range_end(cursor: Cursor, after: int, size: int) -> tuple[int, int] | None:
     cursor.execute(_RANGE_END, (after, size))
     last, users = cursor.fetchone() or (None, 0)
     return None if last is None else (last, users)
-
-
-def firing_users(cursor: Cursor, kinds: list[str], first: int, last: int) -> list[str]:
-    """The subjects that alerts of `kinds` fire about, among the users from `first` to `last`."""
-    cursor.execute(_FIRING, (kinds, first, last))
-    return [subject for (subject,) in cursor.fetchall()]
-
-
-def firing_positions(cursor: Cursor) -> list[str]:
-    """The partitions that alerts fire about because a receipt is ahead of the position."""
-    cursor.execute(
-        "SELECT subject FROM reward_alerts WHERE status = 'firing' AND kind = 'INV-R09' AND subject ~ '/[0-9]+$'"
-    )
-    return [subject for (subject,) in cursor.fetchall()]
 
 
 def count_users(cursor: Cursor, after: int) -> int:

@@ -49,6 +49,14 @@ SELECT substring(subject FROM '[0-9]+$')::bigint FROM reward_alerts WHERE kind =
    AND subject LIKE 'tournament %%'
 """
 
+# One that held for a moment has to be told again, or it would resolve when it has held long enough.
+_FIRING: Final = """
+SELECT subject, severity, CASE WHEN holds_since IS NULL THEN annotations ->> 'found' END
+  FROM reward_alerts
+ WHERE kind = 'INV-R04' AND status = 'firing' AND subject LIKE 'tournament %%'
+   AND (%(tournaments)s::bigint[] IS NULL OR substring(subject FROM '[0-9]+$')::bigint = ANY (%(tournaments)s::bigint[]))
+"""
+
 _DISTRIBUTED: Final = """
 UPDATE semesters SET tournament_status = 'REWARDS_DISTRIBUTED'
  WHERE id = ANY (%s::bigint[]) AND tournament_status = 'COMPLETED'
@@ -105,6 +113,12 @@ def check_touched_tournaments(cursor: Cursor, users: Collection[int], recent: ti
     """The tournaments to look at: with a roster and results of these users, with a new roster, or not right so far."""
     cursor.execute(_TOUCHED, {"users": list(users), "recent": recent})
     return [tournament for (tournament,) in cursor.fetchall()]
+
+
+def firing_tournaments(cursor: Cursor, tournaments: Collection[int] | None) -> set[tuple[str, str, str | None]]:
+    """Subject, severity and what was found, of the alerts that fire about these tournaments, or about any."""
+    cursor.execute(_FIRING, {"tournaments": None if tournaments is None else list(tournaments)})
+    return set(cursor.fetchall())
 
 
 def mark_distributed(cursor: Cursor, tournaments: Collection[int]) -> int:

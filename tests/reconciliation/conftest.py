@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from ops.cli import main
+from schemas.events import Event
 from schemas.payload import payload_hash
 from sinks.batch import Batch, Delivery
 from sinks.database import connector
@@ -20,11 +21,16 @@ from tests.reconciliation.season import SEASON
 Laurels = Callable[..., tuple[int, Any]]
 
 
+def record(database_url: str, *events: Event) -> None:
+    """Record these events, one after the other."""
+    with closing(Ledger(connector(database_url, name="t"), rules, Identity("", ""))) as ledger:
+        for event in events:
+            ledger.record(Batch([Delivery(event, None, payload_hash(event))], origin="cli"))
+
+
 def play(database_url: str) -> None:
     """A small season with corrections, withdrawals, late results, bonuses and transfers, covered and not."""
-    with closing(Ledger(connector(database_url, name="t"), rules, Identity("", ""))) as ledger:
-        for event in SEASON:
-            ledger.record(Batch([Delivery(event, None, payload_hash(event))], origin="cli"))
+    record(database_url, *SEASON)
 
 
 @pytest.fixture

@@ -1,13 +1,18 @@
 """Every invariant finds what breaks it, is silent where it holds, and its alert resolves once it holds again."""
 
+import re
 from contextlib import closing
+from datetime import UTC, datetime, timedelta
 
 import psycopg2
 import pytest
+from msgspec import structs
 
 from bench.plants import PLANTS, Where
+from schemas.events import TournamentRoster
 from streams.reconciliation import ALL, PositionsSeen, sweep
-from tests.reconciliation.season import GRACE, USERS, check, firing, run
+from tests.reconciliation.conftest import record
+from tests.reconciliation.season import AT, GRACE, USERS, check, firing, result, run
 
 
 def test_a_season_with_all_that_happens_in_one_is_silent_and_its_tournament_distributed(season: str) -> None:
@@ -93,6 +98,39 @@ def test_missing_results_are_waited_for(season: str) -> None:
     run(season, "UPDATE tournament_rosters SET finalized_at = now(), participants = 4, user_ids = '{5,6,7,8}'")
     check(season)
     assert firing(season) == []
+
+
+def test_a_missing_result_is_waited_for_then_told_then_told_as_critical_and_its_tournament_distributed_once(
+    season: str,
+) -> None:
+    def checked() -> tuple[list[tuple[object, ...]], str]:
+        check(season, 8)
+        alerts = run(season, "SELECT status, severity, count FROM reward_alerts WHERE kind = 'INV-R04'")
+        ((status,),) = run(season, "SELECT tournament_status FROM semesters WHERE id = 227")
+        return alerts, str(status)
+
+    def age(hours: int) -> None:
+        run(season, f"UPDATE tournament_rosters SET finalized_at = now() - interval '{hours} hours'")
+
+    listed = (*USERS, 8)
+    roster = TournamentRoster(tournament_id=227, participants=4, user_ids=listed, finalized_at=AT + timedelta(hours=1))
+    record(season, roster)
+    age(23)
+    assert checked() == ([], "COMPLETED")
+    age(25)
+    assert checked() == checked() == ([("firing", "warning", 1)], "COMPLETED")
+    age(73)
+    assert checked() == checked() == ([("firing", "critical", 2)], "COMPLETED")
+    record(season, result(8, 4))
+    mended = ([("resolved", "critical", 2)], "REWARDS_DISTRIBUTED")
+    assert checked() == mended
+    # What comes later changes what was given, and not that it was given.
+    record(season, result(8, 4, revision=2, status="withdrawn"), result(5, 3, revision=3))
+    record(season, structs.replace(roster, finalized_at=datetime.now(UTC)))
+    assert checked() == mended
+    assert sweep(lambda: psycopg2.connect(season), GRACE).distributed == 0
+    told = run(season, "SELECT messages FROM outbox WHERE messages LIKE '%INV-R04%' ORDER BY id")
+    assert [len(re.findall('"status":"(firing|resolved)"', str(messages))) for (messages,) in told] == [1, 1, 1]
 
 
 def test_a_position_that_goes_back_is_told(database_url: str) -> None:
