@@ -3,14 +3,13 @@
 import hashlib
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Sequence
-from itertools import islice
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 from msgspec import Struct, field
 from psycopg2.extensions import cursor as Cursor
 
-from ops.replay.reading import Deliveries, RangeReader, in_order
+from ops.replay.reading import read_range
 from ops.replay.request import Request
 from ops.replay.rule_change import rule_change
 from schemas.events import (
@@ -28,22 +27,10 @@ from sinks.ledger.fold import Folded
 from sinks.ledger.foresight import Foresight
 from sinks.ledger.rulesets import fetch_active_ruleset, fetch_levels
 from sinks.ledger.transaction import Decided
+from sinks.replay_plan import KeptRoster, fetch_roster, fetch_sources, has_badge, is_dead_letter
 from streams import rules
 
-AT_ONCE = 2_000
-
 APPENDED = ("reward_receipts", "xp_transactions", "credit_transactions", "skill_rewards", "credit_transfers")
-
-LETTERS = """
-SELECT count(*) FROM dead_letters
- WHERE log_id = %s AND topic = %s AND partition = %s AND "offset" = %s
-"""
-ROSTER = 'SELECT finalized_at, "offset", participants, user_ids FROM tournament_rosters WHERE tournament_id = %s'
-BADGE = "SELECT count(*) FROM tournament_badges WHERE user_id = %s AND semester_id = %s AND badge_type = %s"
-EXISTING = {
-    "semesters": "SELECT id FROM semesters WHERE id = ANY(%s)",
-    "sessions": "SELECT id FROM sessions WHERE id = ANY(%s)",
-}
 
 _encode_sorted = msgspec.json.Encoder(order="sorted").encode
 
@@ -88,17 +75,9 @@ def make_plan(cursor: Cursor, settings: Settings, request: Request, advanced: Ca
     levels = fetch_levels(cursor)
     change = rule_change(cursor, request)
     basis = Decided(rules, levels, fetch_active_ruleset(cursor) if change is None else change.ruleset)
-    deliveries = Deliveries(request, levels.keys())
     planning = Planning(cursor, basis, change)
-    reader = RangeReader(settings, request.parts)
-    try:
-        records = in_order(reader, request.parts)
-        while read := list(islice(records, AT_ONCE)):
-            made = [deliveries.make(record, headers) for record, headers in read]
-            planning.take([delivery for delivery in made if delivery is not None])
-            advanced(len(read))
-    finally:
-        reader.close()
+    for deliveries in read_range(settings, request, levels.keys(), advanced):
+        planning.take(deliveries)
     return planning.plan()
 
 
@@ -115,7 +94,7 @@ class Planning:
         self._changed: dict[str, set[Any]] = defaultdict(set)
         self._appended = Counter[str]()
         self._users: dict[int, UserChange] = {}
-        self._rosters: dict[int, Any] = {}
+        self._rosters: dict[int, KeptRoster | None] = {}
         self._digest = hashlib.sha256()
         self._events = 0
         if change is not None:
@@ -164,16 +143,15 @@ class Planning:
         )
 
     def _note_sources(self, unsettled: Sequence[Delivery], folded: Folded) -> None:
-        met: dict[str, set[int]] = defaultdict(set)
+        met: dict[Literal["semesters", "sessions"], set[int]] = defaultdict(set)
         for delivery in unsettled:
             event = delivery.parsed
             if isinstance(event, TournamentResult | TournamentRoster):
                 met["semesters"].add(event.tournament_id)
             elif isinstance(event, SessionAttendance):
                 met["sessions"].add(event.session_id)
-        for table, ids in met.items():
-            self._cursor.execute(EXISTING[table], (list(ids),))
-            self._inserted[table] |= ids - {id_ for (id_,) in self._cursor.fetchall()}
+        for sources, ids in met.items():
+            self._inserted[sources] |= ids - fetch_sources(self._cursor, sources, ids)
         for table, kept in (
             ("tournament_participations", folded.rows.participations),
             ("session_attendances", folded.rows.attendances),
@@ -181,8 +159,7 @@ class Planning:
             for key, row in kept.items():
                 (self._inserted if row.is_new else self._changed)[table].add(key)
         for badge in folded.rows.badges:
-            self._cursor.execute(BADGE, badge)
-            (self._changed if self._cursor.fetchall()[0][0] else self._inserted)["tournament_badges"].add(badge)
+            (self._changed if has_badge(self._cursor, badge) else self._inserted)["tournament_badges"].add(badge)
 
     def _note_states(self, folded: Folded) -> None:
         states = self._foresight.states
@@ -229,9 +206,8 @@ class Planning:
         for delivery, refusal in refused:
             where = delivery.coordinates
             assert where is not None
-            key = where.log_id, where.topic, where.partition, where.offset
-            self._cursor.execute(LETTERS, key)
-            if not self._cursor.fetchall()[0][0]:
+            if not is_dead_letter(self._cursor, where):
+                key = where.log_id, where.topic, where.partition, where.offset
                 self._inserted["dead_letters"].add(key)
                 self._hash("dead letter", key, refusal.reason)
 
@@ -239,22 +215,17 @@ class Planning:
         id_ = roster.tournament_id
         assert delivery.coordinates is not None
         if id_ not in self._rosters:
-            self._cursor.execute(ROSTER, (id_,))
-            found = self._cursor.fetchone()
-            self._rosters[id_] = found and (*found[:3], found[3] and tuple(found[3]))
-            if found is None:
+            self._rosters[id_] = fetch_roster(self._cursor, id_)
+            if self._rosters[id_] is None:
                 self._inserted["tournament_rosters"].add(id_)
         known = self._rosters[id_]
-        said = roster.participants, roster.user_ids, roster.finalized_at
-        offset = delivery.coordinates.offset
-        if known is not None:
-            at, known_offset, participants, user_ids = known
-            if (roster.finalized_at, offset) <= (at, known_offset) or said == (participants, user_ids, at):
-                return
-        self._rosters[id_] = (roster.finalized_at, offset, roster.participants, roster.user_ids)
+        said = KeptRoster(roster.finalized_at, delivery.coordinates.offset, roster.participants, roster.user_ids)
+        if known is not None and (said[:2] <= known[:2] or said._replace(offset=known.offset) == known):
+            return
+        self._rosters[id_] = said
         self._changed["tournament_rosters"].add(id_)
         self._changed["semesters"].add(id_)
-        self._hash("roster", id_, said)
+        self._hash("roster", id_, (said.participants, said.user_ids, said.finalized_at))
 
     def _hash(self, *what: object) -> None:
         self._digest.update(_encode_sorted(what) + b"\n")

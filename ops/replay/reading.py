@@ -1,7 +1,9 @@
 """Reads the range of a replay: off the live group, committed records only, several partitions in the order of time."""
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from heapq import heapify, heappop, heapreplace
+from itertools import islice
+from typing import Final
 
 from confluent_kafka import Message
 
@@ -14,6 +16,9 @@ from schemas.payload import payload_hash
 from schemas.rewards import Refused
 from schemas.settings import Settings
 from sinks.batch import Coordinates, Delivery
+
+AT_ONCE: Final = 2_000
+"""As many records are decided on together, where nothing is recorded."""
 
 Headers = Sequence[tuple[str, bytes | None]]
 
@@ -90,3 +95,19 @@ class Deliveries:
             record.timestamp_ms,
             announce=self._announce,
         )
+
+
+def read_range(
+    settings: Settings, request: Request, specializations: Collection[str], advanced: Callable[[int], None]
+) -> Iterator[list[Delivery]]:
+    """All that the request asks for, in portions; `advanced` is told how many records each took."""
+    deliveries = Deliveries(request, specializations)
+    reader = RangeReader(settings, request.parts)
+    try:
+        records = in_order(reader, request.parts)
+        while read := list(islice(records, AT_ONCE)):
+            made = [deliveries.make(record, headers) for record, headers in read]
+            yield [delivery for delivery in made if delivery is not None]
+            advanced(len(read))
+    finally:
+        reader.close()

@@ -1,13 +1,12 @@
 """What users would have by another ruleset: what a replay by it would post, on a snapshot. Writes nothing."""
 
-from collections.abc import Callable, Iterable, Sequence
-from itertools import islice
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Final
 
 from msgspec import Struct, field
 from psycopg2.extensions import cursor as Cursor
 
-from ops.replay.reading import Deliveries, RangeReader, in_order
+from ops.replay.reading import read_range
 from ops.replay.request import Request
 from ops.replay.rule_change import NO_RUN
 from schemas.events import SESSION_ATTENDANCE, TOURNAMENT_RESULTS
@@ -18,19 +17,12 @@ from sinks.batch import Delivery, RuleChange
 from sinks.ledger.adjusting import is_ruled
 from sinks.ledger.foresight import Foresight
 from sinks.ledger.rulesets import fetch_levels
-from sinks.ledger.states import text_array
 from sinks.ledger.transaction import Decided
+from sinks.replay_plan import fetch_given
 from streams import rules
 
 RULED: Final = (TOURNAMENT_RESULTS, SESSION_ATTENDANCE)
 """The topics that a ruleset has a say in."""
-
-AT_ONCE: Final = 2_000
-
-GIVEN: Final = """
-SELECT user_id, "grant" FROM reward_receipts
- WHERE event_key = ANY(%(keys)s::text[]) OR corrects = ANY(%(keys)s::text[])
-"""
 
 
 class Rewards(Struct):
@@ -104,8 +96,7 @@ class Simulation:
 
     def _add_given(self, keys: set[str]) -> None:
         self._known |= keys
-        self._cursor.execute(GIVEN, {"keys": text_array(keys)})
-        for user_id, grant in self._cursor.fetchall():
+        for user_id, grant in fetch_given(self._cursor, keys):
             outcome, given = self._outcome(user_id), _given(grant)
             outcome.has.add(*given)
             outcome.would_have.add(*given)
@@ -127,20 +118,12 @@ def simulate(
 ) -> Outcome:
     """Simulate the range of `request` under `ruleset`; `cursor` is in a read-only snapshot."""
     simulation = Simulation(cursor, ruleset)
-    deliveries = Deliveries(request, fetch_levels(cursor).keys())
-    reader = RangeReader(settings, request.parts)
-    try:
-        records = in_order(reader, request.parts)
-        while read := list(islice(records, AT_ONCE)):
-            made = [deliveries.make(record, headers) for record, headers in read]
-            simulation.take([delivery for delivery in made if delivery is not None])
-            advanced(len(read))
-    finally:
-        reader.close()
+    for deliveries in read_range(settings, request, fetch_levels(cursor).keys(), advanced):
+        simulation.take(deliveries)
     return simulation.outcome()
 
 
-def _given(grant: dict[str, Any]) -> tuple[int, int, int, int]:
+def _given(grant: Mapping[str, Any]) -> tuple[int, int, int, int]:
     badges = len(grant["badges"]) if "badges" in grant else bool(grant.get("badge"))
     return (
         sum(amount for _, _, amount in grant.get("xp", ())),

@@ -6,7 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 from msgspec.structs import replace
 
-from ops.replay import planning
+from ops.replay import reading
 from schemas.events import TOURNAMENT_RESULTS
 from sinks.batch import Batch
 from sinks.positions import LogState, Partition
@@ -51,7 +51,7 @@ def test_a_plan_is_the_same_however_small_its_batches_are(
 ) -> None:
     restore_empty(academy, [1, 2, 5])
     whole = laurels("replay", "plan")
-    monkeypatch.setattr(planning, "AT_ONCE", 2)
+    monkeypatch.setattr(reading, "AT_ONCE", 2)
     portioned = laurels("replay", "plan")
     assert {**portioned, "seconds": 0} == {**whole, "seconds": 0}
     assert whole["inserted"]["reward_receipts"] > 19
