@@ -32,6 +32,7 @@ class Command:
 
 
 _OWNER: Final = "the tables' owner"
+_OPERATOR: Final = "laurels_operator"
 
 COMMANDS: Final = (
     Command("up", "ops.up", "Run everything on this machine."),
@@ -45,28 +46,40 @@ COMMANDS: Final = (
     Command("publish", "ops.publish", "Publish events from JSONL."),
     Command("generate", "ops.generate", "Make realistic events."),
     Command("verify", "ops.verify", "Prove that Postgres holds what the topics say.", role="laurels_readonly"),
-    Command("positions", "ops.positions", "See where reading stands, move it to another cluster, accept a loss."),
-    Command("dlq", "ops.dlq", "Look at dead letters, retry them or give them up."),
-    Command("sync", "ops.sync", "Find where progress and license disagree, plan repairs and apply them."),
+    Command(
+        "positions",
+        "ops.positions",
+        "See where reading stands, move it to another cluster, accept a loss.",
+        role=_OPERATOR,
+    ),
+    Command("dlq", "ops.dlq", "Look at dead letters, retry them or give them up.", role=_OPERATOR),
+    Command(
+        "sync", "ops.sync", "Find where progress and license disagree, plan repairs and apply them.", role=_OPERATOR
+    ),
     Command(
         "coupling",
         "ops.coupling",
         "Check progress against license, and have the database refuse what parts them.",
         role=_OWNER,
     ),
-    Command("reconcile", "ops.reconcile", "Check every invariant, raise alerts and resolve them."),
-    Command("alerts", "ops.alerts", "Look at alerts, silence and acknowledge them."),
-    Command("ledger", "ops.ledger", "Look into the ledger's past, export it, and prove that nobody tampered with it."),
+    Command("reconcile", "ops.reconcile", "Check every invariant, raise alerts and resolve them.", role=_OPERATOR),
+    Command("alerts", "ops.alerts", "Look at alerts, silence and acknowledge them.", role=_OPERATOR),
+    Command(
+        "ledger",
+        "ops.ledger",
+        "Look into the ledger's past, export it, and prove that nobody tampered with it.",
+        role=_OPERATOR,
+    ),
     Command("erase", "ops.erase", "Erase what is personal about a user.", role=_OWNER),
     Command("explain", "ops.explain", "Tell how an entry or a user's rewards came about.", role="laurels_readonly"),
     Command(
         "replay",
         "ops.replay",
         "Read a range of the topics again, and record what is missing.",
-        role="laurels_api",
+        role=_OPERATOR,
     ),
-    Command("repair", "ops.repair", "Mend what the ledger says and a table does not."),
-    Command("rules", "ops.rules", "Check, compare and publish rulesets.", role="laurels_api"),
+    Command("repair", "ops.repair", "Mend what the ledger says and a table does not.", role=_OPERATOR),
+    Command("rules", "ops.rules", "Check, compare and publish rulesets.", role=_OPERATOR),
     Command("bench", "ops.bench", "Measure throughput and latency."),
 )
 

@@ -18,8 +18,9 @@ from sinks.tables import metadata
 
 WORKER: Final = "laurels_worker"
 API: Final = "laurels_api"
+OPERATOR: Final = "laurels_operator"
 READONLY: Final = "laurels_readonly"
-ROLES: Final = (WORKER, API, READONLY)
+ROLES: Final = (WORKER, API, OPERATOR, READONLY)
 
 SECRETS: Final = {"api_tokens": "prefix, name, role, created_by, created_at, expires_at, revoked_at"}
 """Tables that are not for everyone, with the columns that are."""
@@ -57,13 +58,17 @@ RECORDING: Final = {
     "audit_log": "INSERT",
     "ledger_seals": "INSERT",
 }
-"""What recording takes, by the worker and by the API alike: a command given by HTTP is recorded at once."""
+"""What recording takes, by the worker, the API and operators alike: a command given by HTTP is recorded at once."""
 
-SERVING: Final = {
-    "rulesets": "INSERT, UPDATE (active)",
-    "api_tokens": "SELECT, INSERT, UPDATE (revoked_at)",
+PUBLISHING: Final = {"rulesets": "INSERT, UPDATE (active)"}
+"""What changing the rules takes."""
+
+BESIDES: Final = {
+    WORKER: {},
+    API: {**PUBLISHING, "api_tokens": "SELECT, INSERT, UPDATE (revoked_at)"},
+    OPERATOR: PUBLISHING,
 }
-"""What the API may do besides."""
+"""What each role that records may do besides. Who operates makes no tokens: with one, others would act in any name."""
 
 SEQUENCES: Final = ("reward_receipts_seq", "partition_epochs")
 
@@ -119,8 +124,7 @@ def _grants(connection: Connection, role: str) -> Iterator[str]:
         yield f"GRANT SELECT{columns} ON {table} TO {role}"
     if role == READONLY:
         return
-    more = SERVING if role == API else {}
-    for table, privileges in (*RECORDING.items(), *more.items()):
+    for table, privileges in (*RECORDING.items(), *BESIDES[role].items()):
         yield f"GRANT {privileges} ON {table} TO {role}"
     for sequence in SEQUENCES:
         yield f"GRANT USAGE ON SEQUENCE {sequence} TO {role}"

@@ -10,7 +10,7 @@ from sinks.alerts import raise_alerts, resolve_alerts
 from sinks.database import connector
 from sinks.ledger import Identity, Ledger
 from sinks.positions import LogState
-from sinks.roles import API, READONLY, WORKER, apply_roles, revoke_roles
+from sinks.roles import API, OPERATOR, READONLY, WORKER, apply_roles, revoke_roles
 from tests.database.catalog import engine_on
 from tests.oracle.academy_log import _RULES, AT, GROUP, OWNER, Academy, presence, result
 from tests.services.databases import execute
@@ -18,7 +18,7 @@ from tests.services.databases import execute
 NOT_PERMITTED = "42501"
 
 
-@pytest.mark.parametrize("role", [WORKER, API])
+@pytest.mark.parametrize("role", [WORKER, API, OPERATOR])
 def test_it_may_do_all_that_recording_takes(database_url: str, role: str) -> None:
     connect = connector(database_url, name="role-test")
 
@@ -110,6 +110,15 @@ def test_the_api_keeps_tokens_and_publishes_rulesets(world: Connection) -> None:
         cursor.execute("UPDATE rulesets SET active = false")
         with pytest.raises(psycopg2.Error) as refused:
             cursor.execute("UPDATE api_tokens SET role = 'admin'")
+    assert refused.value.pgcode == NOT_PERMITTED
+
+
+def test_an_operator_publishes_rulesets_and_keeps_no_tokens(world: Connection) -> None:
+    with world.cursor() as cursor:
+        cursor.execute("SET LOCAL ROLE laurels_operator")
+        cursor.execute("UPDATE rulesets SET active = false")
+        with pytest.raises(psycopg2.Error) as refused:
+            cursor.execute("SELECT secret_hash FROM api_tokens")
     assert refused.value.pgcode == NOT_PERMITTED
 
 

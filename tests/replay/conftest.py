@@ -53,7 +53,7 @@ def laurels(capsys: pytest.CaptureFixture[str]) -> Laurels:
         with pytest.raises(SystemExit) as exit_:
             main([*arguments, "--json"])
         told = capsys.readouterr()
-        assert exit_.value.code == exits, told.err
+        assert exit_.value.code == exits, told.err or told.out
         return json.loads(told.out) if told.out else told.err
 
     return run

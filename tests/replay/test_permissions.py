@@ -29,29 +29,29 @@ READING = {
 """Commands, and what they exit with."""
 
 WRITING = {
-    "replay apply": ("table replay_runs", "laurels_api"),
-    "replay apply --rules CHANGED": ("table rulesets", "laurels_api"),
-    "repair apply": ("table users", "laurels_worker"),
-    "dlq retry 1": ("table dead_letters", "laurels_worker"),
-    "dlq drop 1 --because hopeless": ("table dead_letters", "laurels_worker"),
-    "positions adopt": ("table partition_positions", "laurels_worker"),
-    "positions skip tournament-results 0": ("table partition_positions", "laurels_worker"),
-    "ledger seal": ("sequence xp_transactions_id_seq", "laurels_worker"),
-    "rules publish CHANGED": ("table rulesets", "laurels_api"),
+    "replay apply": ("table replay_runs", "laurels_operator"),
+    "replay apply --rules CHANGED": ("table rulesets", "laurels_operator"),
+    "repair apply": ("table users", "laurels_operator"),
+    "dlq retry 1": ("table dead_letters", "laurels_operator"),
+    "dlq drop 1 --because hopeless": ("table dead_letters", "laurels_operator"),
+    "positions adopt": ("table partition_positions", "laurels_operator"),
+    "positions skip tournament-results 0": ("table partition_positions", "laurels_operator"),
+    "ledger seal": ("sequence xp_transactions_id_seq", "laurels_operator"),
+    "rules publish CHANGED": ("table rulesets", "laurels_operator"),
     "erase --user 1 --reason asked --yes": ("table users", "the tables' owner"),
 }
 """Commands, what they are kept from, and who may use them."""
 
 
-@pytest.fixture
-def readonly(academy: Academy, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """The commands run as a login that was granted `laurels_readonly` and nothing else."""
-    login, password = f"reader_{secrets.token_hex(4)}", secrets.token_hex(8)
+@pytest.fixture(params=["laurels_readonly"])
+def login(academy: Academy, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> Iterator[None]:
+    """The commands run as a login that was granted one role and nothing else."""
+    login, password = f"login_{secrets.token_hex(4)}", secrets.token_hex(8)
     with closing(psycopg2.connect(academy.url)) as connection:
         connection.autocommit = True
         with connection.cursor() as cursor:
             cursor.execute("DELETE FROM tournament_badges WHERE user_id = 2")
-            cursor.execute(f"CREATE ROLE {login} LOGIN PASSWORD '{password}' IN ROLE laurels_readonly")
+            cursor.execute(f"CREATE ROLE {login} LOGIN PASSWORD '{password}' IN ROLE {request.param}")
             parts = urlsplit(academy.url)
             netloc = f"{login}:{password}@{parts.netloc.rpartition('@')[2]}"
             monkeypatch.setenv("DATABASE_URL", urlunsplit(parts._replace(netloc=netloc)))
@@ -59,13 +59,13 @@ def readonly(academy: Academy, monkeypatch: pytest.MonkeyPatch) -> Iterator[None
             cursor.execute(f"DROP ROLE {login}")
 
 
-@pytest.mark.usefixtures("readonly")
+@pytest.mark.usefixtures("login")
 def test_what_only_reads_takes_no_more_than_the_right_to_read(laurels: Laurels) -> None:
     for command, exits in READING.items():
         laurels(*command.split(), exits=exits)
 
 
-@pytest.mark.usefixtures("readonly")
+@pytest.mark.usefixtures("login")
 def test_what_writes_says_what_it_may_not_touch_and_who_may(academy: Academy, laurels: Laurels, tmp_path: Path) -> None:
     changed = tmp_path / "changed.toml"
     changed.write_text(RULES.read_text(encoding="utf-8").replace("xp = 500", "xp = 550"), encoding="utf-8")
@@ -75,3 +75,29 @@ def test_what_writes_says_what_it_may_not_touch_and_who_may(academy: Academy, la
         refusal = f"permission denied for {kept_from}; it takes a user who is, or was granted, {role}"
         assert f"laurels: Postgres does not permit it: {refusal}" in said, command
     assert everything(academy.url) == before
+
+
+OPERATING = {
+    "repair apply": 0,
+    "replay plan --rules CHANGED": 0,
+    "replay apply --rules CHANGED": 0,
+    "rules publish CHANGED": 0,
+    "dlq drop 1 --because hopeless": 0,
+    "positions adopt": 0,
+    "sync plan": 0,
+    "ledger seal": 0,
+    "verify": 0,
+    "erase --user 1 --reason asked --yes": 3,
+    "tokens list": 0,
+    "tokens create mine --role admin": 3,
+}
+"""What an operator does, and the two things that others do."""
+
+
+@pytest.mark.parametrize("login", ["laurels_operator"], indirect=True)
+@pytest.mark.usefixtures("login")
+def test_an_operator_needs_no_role_but_its_own_and_makes_no_tokens(laurels: Laurels, tmp_path: Path) -> None:
+    changed = tmp_path / "changed.toml"
+    changed.write_text(RULES.read_text(encoding="utf-8").replace("xp = 500", "xp = 550"), encoding="utf-8")
+    for command, exits in OPERATING.items():
+        laurels(*command.replace("CHANGED", str(changed)).split(), exits=exits)
