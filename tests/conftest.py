@@ -3,13 +3,31 @@
 import os
 import secrets
 from collections.abc import Iterator
+from typing import Final
 
 import pytest
+from hypothesis import settings
 from sqlalchemy import Engine, create_engine, make_url
 from sqlalchemy.pool import NullPool
 
 from tests.services import run
 from tests.services.databases import cloned
+
+# The same examples on every run, and none is too slow for a machine that is busy: no run fails where the one before held.
+settings.load_profile("ci")
+
+STARTS_PROCESSES: Final = ("tests/foundation", "tests/bench", "tests/reconciliation", "tests/streams", "tests/api")
+"""Where the tests are that take longest, the longest first. They mostly wait."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with what takes longest, so that no worker is left with it when the others have nothing to do."""
+
+    def turn(item: pytest.Item) -> int:
+        folder = item.nodeid.rpartition("/")[0]
+        return STARTS_PROCESSES.index(folder) if folder in STARTS_PROCESSES else len(STARTS_PROCESSES)
+
+    items.sort(key=turn)
 
 
 def pytest_configure(config: pytest.Config) -> None:

@@ -85,7 +85,7 @@ json_values = st.recursive(
 
 
 @given(value=json_values, spaced=st.booleans(), id_=st.text(min_size=1))
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 def test_whatever_a_message_holds_comes_out_as_it_went_in(
     cursor: Cursor, value: object, *, spaced: bool, id_: str
 ) -> None:

@@ -23,6 +23,7 @@ from schemas.rewards import (
     Stale,
     UserState,
 )
+from schemas.ruleset import RatingRule
 from streams.rules import base_key, decide
 from tests.rules.academy import (
     LEVELS,
@@ -130,8 +131,15 @@ sources = st.builds(
     badges=st.frozensets(st.sampled_from(["CHAMPION", "RUNNER_UP", "FAIR_PLAY"])),
     counted=st.none() | st.builds(Counted, specializations, st.integers(0, 1), small, small),
 )
+rating_rules = st.builds(
+    RatingRule, start=st.floats(0, 100), weight=st.floats(0, 1, exclude_min=True), digits=st.integers(0, 9)
+)
 rated_results = st.builds(
-    RatedResult, placement=st.none() | st.integers(1, 4), participants=st.none() | st.integers(4, 8), skills=skill_lists
+    RatedResult,
+    placement=st.none() | st.integers(1, 4),
+    participants=st.none() | st.integers(4, 8),
+    skills=skill_lists,
+    rule=rating_rules,
 )
 
 
