@@ -37,12 +37,7 @@ def _dead_letter(topic: str, message: OutboxMessage, letter: DeadLetter | None) 
     """Send the dead letter as it was, with what happened in headers named as Kafka Connect names them."""
     identity: list[Header] = [("__connect.errors.message.id", message.id.encode())]
     if letter is None:
-        return Outgoing(
-            message.topic,
-            None,
-            None,
-            [*identity, _error("exception.message", "the dead letter is gone")],
-        )
+        return Outgoing(topic, None, None, [*identity, _error("exception.message", "the dead letter is gone")])
     value, original = letter.value, letter.headers
     errors = [
         *identity,
