@@ -63,6 +63,8 @@ _BLANK: Final = "UPDATE {table} SET {column} = {blank} WHERE {of_user} AND {colu
 
 _EMPTY: Final = {"headers": "'[]'", "value": "''"}
 
+_ERASED: Final = "SELECT count(*) FROM erased_values WHERE user_id = ANY(%s)"
+
 # Without its bytes a letter can be retried no more.
 _CLOSE_LETTERS: Final = f"""
 UPDATE dead_letters SET status = 'dropped', resolved_by = %(actor)s, resolution = 'erased', updated_at = now()
@@ -80,6 +82,12 @@ UPDATE migration_removed_rows
    AND (coalesce(row ->> 'description', '') <> '' OR coalesce(row ->> 'advancement_reason', '') <> ''
         OR coalesce(row ->> 'email', '') <> '')
 """
+
+
+def is_erased(cursor: Cursor, *user_ids: int) -> bool:
+    """Whether words of any of these users were blanked: none that is found again may come back."""
+    cursor.execute(_ERASED, (list(user_ids),))
+    return bool(cursor.fetchall()[0][0])
 
 
 def erase_user(connection: Connection, user_id: int, *, actor: str, reason: str) -> dict[str, int] | None:

@@ -9,6 +9,7 @@ from confluent_kafka import KafkaException
 from msgspec import Struct, field, structs
 
 from ops.oracle import ENTRY_KEYS
+from ops.repair.orders import find_orders
 from ops.verification.report import Difference
 from ops.verification.snapshot import Snapshot
 from ops.verification.verification import Verification
@@ -86,7 +87,11 @@ def find_damage(settings: Settings, connect: Connect, user_id: int | None) -> Da
         with without_cycle_search(), closing(Snapshot(connect)) as snapshot:
             topics = KafkaTopics(settings.librdkafka(), settings.topic_prefix)
             report = Verification(snapshot, topics, settings.group).run()
-            return _sort(snapshot, report.differences, user_id)
+            damage = _sort(snapshot, report.differences, user_id)
+            find_orders(
+                snapshot, topics, settings.group, [entry for entries in damage.entries.values() for entry in entries]
+            )
+            return damage
     except KafkaException as error:
         message = f"the topics, which say what must be there, cannot be read: {error}"
         raise LaurelsError(message) from error

@@ -11,6 +11,7 @@ from psycopg2.extensions import cursor as Cursor
 from psycopg2.extras import Json
 
 from schemas.keys import make_key
+from sinks.erasure import is_erased
 from sinks.repair.inserting import insert
 
 ORDER: Final = (
@@ -41,8 +42,6 @@ UPDATE user_licenses AS l SET (rated_at, rated_tournament_id) = (
      ORDER BY achieved_at DESC, semester_id DESC LIMIT 1)
  WHERE user_id = %s AND specialization_type = %s
 """
-
-_ERASED: Final = "SELECT count(*) FROM erased_values WHERE user_id IN (%s, %s)"
 
 
 class Row(Struct, frozen=True):
@@ -81,7 +80,7 @@ def _update(cursor: Cursor, row: Row, values: dict[str, Any]) -> None:
 def _value(cursor: Cursor, row: Row, name: str, value: Any) -> Any:
     if name == "revoked_at":
         return _revoked_at(cursor, row) if value else None
-    if name == "memo" and _is_erased(cursor, row.user_id, row.expected["receiver_id"]):
+    if name == "memo" and is_erased(cursor, row.user_id, row.expected["receiver_id"]):
         return ""
     if name in _JSON and value is not None:
         return Json(value, dumps=lambda plain: msgspec.json.encode(plain).decode())
@@ -99,9 +98,3 @@ def _revoked_at(cursor: Cursor, row: Row) -> datetime:
     ((at,),) = cursor.fetchall()
     assert isinstance(at, datetime)
     return at
-
-
-def _is_erased(cursor: Cursor, sender_id: int, receiver_id: int) -> bool:
-    cursor.execute(_ERASED, (sender_id, receiver_id))
-    ((blanked,),) = cursor.fetchall()
-    return bool(blanked)

@@ -10,7 +10,7 @@ from ops.cli import main
 from schemas.events import CREDIT_TRANSFERS, LEVEL_COMMANDS, SESSION_ATTENDANCE, TOURNAMENT_RESULTS, TOURNAMENT_ROSTERS
 from tests.oracle.academy_log import AT, Academy, command, presence, result, transfer
 from tests.oracle.test_verify import Broker
-from tests.replay.rows import SKILLS, Laurels
+from tests.replay.rows import SKILLS, WHY, Laurels
 
 
 @pytest.fixture
@@ -35,7 +35,9 @@ def academy(database_url: str, broker: Broker, monkeypatch: pytest.MonkeyPatch) 
         result(1, 11, None, revision=2, status="withdrawn"),
     )
     academy.tell(SESSION_ATTENDANCE, *[presence(1, session, theory_hours=1) for session in range(1, 12)])
-    academy.tell(LEVEL_COMMANDS, command(1, "up", new_level=4, xp_change=50), command(3, "nothing"))
+    academy.tell(
+        LEVEL_COMMANDS, command(1, "up", new_level=4, xp_change=50, advanced_by=2, reason=WHY), command(3, "nothing")
+    )
     academy.tell(CREDIT_TRANSFERS, transfer(1, 2, 30, "paid", memo="for the shoes"), transfer(4, 5, 100_000, "refused"))
     academy.tell(TOURNAMENT_RESULTS, result(1, 10, 2))
     academy.tell(TOURNAMENT_ROSTERS, {"tournament_id": 10, "participants": 5, "finalized_at": AT})

@@ -13,6 +13,9 @@ Laurels = Callable[..., Any]
 EVENTS = 31
 """As many as the academy of these tests has on its topics."""
 
+WHY = "she moved up a class"
+"""What the one level command of the academy gives as its reason."""
+
 SKILLS = [{"name": "passing"}, {"name": "speed", "performance": 80}]
 
 OWNED = {

@@ -6,9 +6,12 @@ import pytest
 
 from schemas.events import SESSION_ATTENDANCE, TOURNAMENT_RESULTS
 from tests.oracle.academy_log import Academy, command, presence, result
-from tests.replay.rows import SKILLS, Laurels, query
+from tests.replay.rows import SKILLS, WHY, Laurels, query
 
 MEMO = "SELECT memo FROM credit_transfers WHERE idempotency_key = 'paid'"
+REASONS = """
+SELECT advancement_reason FROM license_progressions JOIN user_licenses l ON l.id = user_license_id WHERE user_id = 1
+"""
 OF_USER_1 = "(SELECT id FROM user_licenses WHERE user_id = 1)"
 
 DAMAGES = {
@@ -84,7 +87,7 @@ STATE = {
     "created_at",
     "skill_rewards": "user_id, source_type, source_id, skill_name, points_awarded, receipt_seq, created_at",
     "license_progressions JOIN user_licenses l ON l.id = user_license_id": "l.user_id, l.specialization_type, from_level, "
-    "to_level, receipt_seq, advanced_at",
+    "to_level, receipt_seq, advanced_at, advanced_by, advancement_reason",
 }
 """What must be as it was. Numbers of rows and the times at which they were written may be others."""
 
@@ -192,9 +195,12 @@ def _once(first: Any, name: str) -> Any:
 
 
 @pytest.mark.parametrize("erased", ["1", "2"])
-def test_the_memo_of_an_erased_user_does_not_come_back(academy: Academy, laurels: Laurels, erased: str) -> None:
+def test_no_word_of_an_erased_user_comes_back(academy: Academy, laurels: Laurels, erased: str) -> None:
     assert query(academy.url, MEMO) == [("for the shoes",)]
+    assert (WHY,) in query(academy.url, REASONS)
     laurels("erase", "--user", erased, "--reason", "asked", "--yes")
-    academy.tamper("DELETE FROM credit_transfers WHERE idempotency_key = 'paid'")
+    academy.tamper("DELETE FROM credit_transfers WHERE idempotency_key = 'paid'", *DAMAGES["level changes are gone"])
     laurels("repair", "apply")
     assert query(academy.url, MEMO) == [("",)]
+    reasons = query(academy.url, REASONS)
+    assert reasons == [(None,)] * len(reasons) if erased == "1" else (WHY,) in reasons
