@@ -1,5 +1,6 @@
 """`laurels replay --rules` on a real broker and a real database."""
 
+import json
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
@@ -7,6 +8,7 @@ from typing import Any
 
 import pytest
 from msgspec import structs
+from pyarrow import parquet
 
 from schemas.events import SESSION_ATTENDANCE, TOURNAMENT_RESULTS
 from schemas.ruleset import load_default
@@ -388,10 +390,20 @@ def test_entries_that_were_removed_are_posted_again_as_adjustments(
     assert_all_holds(academy, laurels)
 
 
-def test_the_chain_holds_over_adjustments_and_tells_when_one_is_changed(
-    academy: Academy, laurels: Laurels, generous: str
+def test_adjustments_are_exported_sealed_and_told_when_one_is_changed(
+    academy: Academy, laurels: Laurels, generous: str, tmp_path: Path
 ) -> None:
     applied = laurels("replay", "apply", "--rules", generous)
+    lines, table = tmp_path / "all.jsonl", tmp_path / "all.parquet"
+    for output in (lines, table):
+        laurels("ledger", "export", "--output", str(output))
+    rows = [json.loads(line) for line in lines.read_bytes().splitlines()]
+    exported = {row["idempotency_key"]: row for row in rows}[f"tournament_11_xp_5_a{applied['run']}"]
+    assert (exported["type"], exported["amount"]) == (f"TOURNAMENT_REWARD_A{applied['run'].upper()}", 1277)
+    assert exported["event_key"] == f"tournament_11_result_5_a{applied['run']}"
+    assert (exported["ruleset"], exported["topic"], exported["offset"]) == (applied_ruleset(academy), None, None)
+    keys = parquet.read_table(table, columns=["table", "id", "amount"]).to_pylist()
+    assert keys == [{name: row[name] for name in ("table", "id", "amount")} for row in rows]
     laurels("ledger", "seal")
     assert laurels("ledger", "verify-chain")["broken"] == []
     academy.tamper(

@@ -1,7 +1,9 @@
 """`laurels replay` on a real broker and a real database."""
 
+import json
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
 
 import pytest
 from msgspec.structs import replace
@@ -11,10 +13,11 @@ from schemas.events import TOURNAMENT_RESULTS
 from sinks.batch import Batch
 from sinks.positions import LogState, Partition
 from streams.logs import Logs
-from tests.oracle.academy_log import Academy, result
-from tests.oracle.test_verify import Broker
+from tests.oracle.academy_log import NOON_MS, Academy, result
+from tests.oracle.test_verify import SECONDS, Broker
 from tests.replay.rows import EVENTS, SKILLS, Laurels, everything, query, restore_empty
 
+RATINGS = "SELECT l.user_id, (football_skills->'passing'->>'results')::int FROM user_licenses l WHERE user_id IN (4, 5) ORDER BY 1"
 OURS = "datname = current_database() AND application_name LIKE 'laurels-replay%'"
 
 
@@ -61,34 +64,58 @@ def test_a_plan_that_the_ledger_has_moved_away_from_is_refused(academy: Academy,
     restore_empty(academy, [3, 4])
     planned = laurels("replay", "plan", "--user", "3", "--user", "4")
     laurels("replay", "apply", "--user", "4")
+    # Everything of user 4 is back, ratings and levels included, and nothing of user 3.
+    assert {difference["user_id"] for difference in laurels("verify", exits=1)["differences"]} == {3}
     told = laurels("replay", "apply", "--plan", planned["plan"], exits=1)
     assert "the ledger has moved" in told
     assert query(academy.url, "SELECT count(*) FROM reward_receipts WHERE user_id = 3") == [(0,)]
 
 
-def test_events_never_seen_are_dated_when_they_happened_and_notify_nobody(
+def test_events_never_seen_are_dated_when_they_happened_and_notify_nobody_unless_asked(
     academy: Academy, broker: Broker, laurels: Laurels
 ) -> None:
-    old = result(5, 9, 1, skills=SKILLS, occurred_at="2025-12-01T10:00:00Z")
     academy.start_over()
-    academy.publish(TOURNAMENT_RESULTS, old)
+    old = "2025-12-01T10:00:00Z"
+    academy.publish(TOURNAMENT_RESULTS, *[result(user, 9, 1, skills=SKILLS, occurred_at=old) for user in (4, 5)])
     broker.publish(academy)
-    academy.tamper(f"UPDATE partition_positions SET next_offset = next_offset + 1 WHERE topic = '{TOURNAMENT_RESULTS}'")
+    academy.tamper(f"UPDATE partition_positions SET next_offset = next_offset + 2 WHERE topic = '{TOURNAMENT_RESULTS}'")
     assert "tournament_9_result_5" in str(laurels("verify", exits=1)["differences"])
-    laurels("replay", "apply", "--topic", TOURNAMENT_RESULTS)
-    receipt = query(
+    rated = query(academy.url, RATINGS)
+    laurels("replay", "apply", "--topic", TOURNAMENT_RESULTS, "--user", "5")
+    laurels("replay", "apply", "--topic", TOURNAMENT_RESULTS, "--user", "4", "--announce")
+    receipts = query(
         academy.url,
         "SELECT origin, occurred_at::date::text, log_id IS NOT NULL FROM reward_receipts "
-        "WHERE event_key = 'tournament_9_result_5'",
+        "WHERE event_key LIKE 'tournament\\_9\\_%'",
     )
-    assert receipt == [("replay", "2025-12-01", True)]
+    assert receipts == [("replay", "2025-12-01", True)] * 2
+    # Results are rated in the order in which they happened: the oldest comes first, though it was recorded last.
+    again = query(academy.url, RATINGS)
+    assert [count for _, count in again] == [count + 1 for _, count in rated]
     assert laurels("verify")["differences"] == []
     announced = query(
         academy.url,
-        "SELECT m->'value'->>'announce' FROM outbox, jsonb_array_elements(messages::jsonb) m "
-        "WHERE m->'value'->>'event_key' = 'tournament_9_result_5'",
+        "SELECT m->'value'->>'event_key', m->'value'->>'announce' FROM outbox, jsonb_array_elements(messages::jsonb) m "
+        "WHERE m->'value'->>'event_key' LIKE 'tournament\\_9\\_%' ORDER BY 1",
     )
-    assert announced == [("false",)]
+    assert announced == [("tournament_9_result_4", "true"), ("tournament_9_result_5", "false")]
+
+
+def test_a_range_begins_at_a_time_and_ends_before_another(academy: Academy, broker: Broker, laurels: Laurels) -> None:
+    for minute in range(3):
+        value = json.dumps(result(90 + minute, 9, 1)).encode()
+        at = NOON_MS + (minute + 1) * 60_000
+        broker.producer.produce(broker.namespace + TOURNAMENT_RESULTS, value, str(90 + minute), 0, timestamp=at)
+    assert broker.producer.flush(SECONDS) == 0
+    academy.tamper(f"UPDATE partition_positions SET next_offset = next_offset + 3 WHERE topic = '{TOURNAMENT_RESULTS}'")
+    first, second, third = [
+        datetime.fromtimestamp(NOON_MS / 1000 + (minute + 1) * 60, UTC).isoformat() for minute in range(3)
+    ]
+    assert laurels("replay", "plan", "--from", second)["events"] == 2
+    assert laurels("replay", "plan", "--from", first, "--to", first, exits=3)
+    applied = laurels("replay", "apply", "--from", second, "--to", third)
+    assert (applied["events"], applied["counts"]["recorded"]) == (1, 1)
+    assert query(academy.url, "SELECT id FROM users WHERE id >= 90") == [(91,)]
 
 
 def test_a_replay_never_reads_beyond_the_live_position(academy: Academy, broker: Broker, laurels: Laurels) -> None:

@@ -96,3 +96,24 @@ def test_an_interrupted_replay_can_be_resumed(
     assert (shown["status"], shown["done"], shown["error"]) == ("paused", 0, "interrupted")
     laurels("replay", "resume", shown["id"])
     assert laurels("verify")["differences"] == []
+
+
+def test_a_cancelled_replay_keeps_what_it_recorded_and_never_goes_on(
+    academy: Academy, laurels: Laurels, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    restore_empty(academy, [1, 2])
+    monkeypatch.setattr(running, "AT_ONCE", 3)
+    record = Ledger.record
+
+    def cancel_after_one(ledger: Ledger, batch: Batch) -> Recorded:
+        recorded = record(ledger, batch)
+        assert batch.checkpoint is not None
+        laurels("replay", "cancel", batch.checkpoint.run_id)
+        return recorded
+
+    monkeypatch.setattr(Ledger, "record", cancel_after_one)
+    cancelled = laurels("replay", "apply", "--topic", TOURNAMENT_RESULTS, exits=1)
+    assert cancelled["status"] == "cancelled"
+    receipts = query(academy.url, "SELECT count(*) FROM reward_receipts WHERE origin = 'replay'")
+    assert receipts == [(cancelled["counts"]["recorded"],)] != [(0,)]
+    assert "is cancelled" in laurels("replay", "resume", cancelled["run"], exits=3)
