@@ -28,7 +28,9 @@ from mode import Service
 from streams.fetching import FETCH_SECONDS, NOTHING, ConsumerThread, Fetched
 from streams.tenures import Tenure
 
-ROOM_SECONDS: Final = 0.002
+ROOM_SECONDS: Final = 0.01
+"""How long until it is looked again whether there is room: far less than the batches that wait then take."""
+QUEUE_SECONDS: Final = 0.002
 CHUNK: Final = 500
 """Records handed over at most before the event loop gets a turn, so that timers and commits are not starved."""
 
@@ -175,7 +177,7 @@ class Consumer(driver.Consumer):
             for first in range(0, len(records), CHUNK):
                 # Looked at again and again rather than waited for: a rebalance empties the queues under whoever waits.
                 while queue.full() and self._still(fetched.generation):  # noqa: ASYNC110
-                    await asyncio.sleep(ROOM_SECONDS)
+                    await asyncio.sleep(QUEUE_SECONDS)
                 if not self._still(fetched.generation):
                     return
                 part = records[first : first + CHUNK]

@@ -1,20 +1,26 @@
 """The consumer's own thread: fetches, and follows the chain of records from the positions that were sought."""
 
+import asyncio
+import time
 from collections.abc import Awaitable, Iterable, Mapping
 from typing import Any, Final, NamedTuple, Protocol, cast
 
 import aiokafka
+from aiokafka.client import AIOKafkaClient
 from aiokafka.coordinator.assignors.range import RangePartitionAssignor
 from aiokafka.errors import ConsumerStoppedError, NoOffsetForPartitionError, OffsetOutOfRangeError
+from aiokafka.protocol.fetch import FetchRequest
 from faust.transport.drivers import aiokafka as driver
 from faust.types import TP
 
 from schemas.errors import SteppedOver
 
-FETCH_MIN_BYTES: Final = 128 * 1024
-FETCH_WAIT_MS: Final = 10
-"""The broker answers when there is so much, or after so long. Answering for every single record would keep us and the
-broker busy with thousands of fetches a second, and every record waiting for them."""
+FETCH_EVERY_SECONDS: Final = 0.01
+"""A broker is asked no sooner than so long after the last time. Asked at once, it would answer for every single record:
+thousands of fetches a second would keep it and us busy, and every record waiting for them."""
+FETCH_WAIT_MS: Final = 50
+"""A broker that has nothing answers after so long, and sooner when something comes. Not longer: while some partitions'
+records wait for room it is asked about the others, and only once it has answered about all."""
 FETCH_SECONDS: Final = 0.5
 
 
@@ -72,7 +78,7 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
         conf = self.app.conf
         configured: Configured = cast("Any", self.app)
         self._assignor = RangePartitionAssignor
-        return aiokafka.AIOKafkaConsumer(
+        consumer = aiokafka.AIOKafkaConsumer(
             client_id=conf.broker_client_id,
             group_id=conf.id,
             # By range: partitions of the same number hold the same users on every topic, and so go to the same worker.
@@ -83,7 +89,6 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
             max_poll_records=conf.broker_max_poll_records,
             max_poll_interval_ms=int(conf.broker_max_poll_interval * 1000),
             max_partition_fetch_bytes=conf.consumer_max_fetch_size,
-            fetch_min_bytes=FETCH_MIN_BYTES,
             fetch_max_wait_ms=FETCH_WAIT_MS,
             request_timeout_ms=int(conf.broker_request_timeout * 1000),
             session_timeout_ms=int(conf.broker_session_timeout * 1000),
@@ -92,6 +97,8 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
             metadata_max_age_ms=5_000,
             **configured.consumer_settings,
         )
+        _pace(consumer._client)  # noqa: SLF001
+        return consumer
 
     async def seek_chain(self, positions: Mapping[TP, int], stopped: Iterable[TP]) -> None:
         """Begin the chain of records anew at `positions`, and fetch nothing of the `stopped` partitions."""
@@ -165,6 +172,21 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
             self._chain[tp] = (end, state.position)
             ends[tp] = state.highwater or 0
         return Fetched(self.app.consumer_generation_id, records, links, empty, ends)
+
+
+def _pace(client: AIOKafkaClient) -> None:
+    """Have `client` keep `FETCH_EVERY_SECONDS` between two fetches from one broker."""
+    send = client.send
+    due: dict[int, float] = {}
+
+    async def send_in_time(node_id: int, request: Any, **options: Any) -> Any:
+        if isinstance(request, FetchRequest):
+            # The fetcher has at most one request on its way to each broker, and this one counts as such.
+            await asyncio.sleep(max(due.get(node_id, 0.0) - time.monotonic(), 0.0))
+            due[node_id] = time.monotonic() + FETCH_EVERY_SECONDS
+        return await send(node_id, request, **options)
+
+    client.send = send_in_time
 
 
 def _concerned(error: NoOffsetForPartitionError | OffsetOutOfRangeError) -> Iterable[aiokafka.TopicPartition]:
