@@ -144,19 +144,22 @@ def test_what_nobody_foresaw_stops_with_nothing_written(struggle: Struggle) -> N
 
 
 class LosesAnAnswer(Connection):
-    """A connection that breaks at a commit: before Postgres hears of it, or before anybody hears what came of it."""
+    """A connection that breaks as it commits what it wrote: before Postgres hears of it, or before we hear the answer."""
 
     breaks: str | None = None
 
     def commit(self) -> None:
-        kind, LosesAnAnswer.breaks = LosesAnAnswer.breaks, None
-        if kind == "after":
+        with self.cursor() as cursor:
+            cursor.execute("SELECT pg_current_xact_id_if_assigned() IS NOT NULL")
+            ((wrote,),) = cursor.fetchall()
+        if not wrote or LosesAnAnswer.breaks is None:
             super().commit()
-        if kind is None:
+            return
+        if LosesAnAnswer.breaks == "after":
             super().commit()
-        else:
-            self.close()
-            raise psycopg2.OperationalError("server closed the connection unexpectedly")
+        LosesAnAnswer.breaks = None
+        self.close()
+        raise psycopg2.OperationalError("server closed the connection unexpectedly")
 
 
 def test_a_commit_whose_answer_is_lost_counts_once(struggle: Struggle) -> None:
@@ -164,9 +167,10 @@ def test_a_commit_whose_answer_is_lost_counts_once(struggle: Struggle) -> None:
         return psycopg2.connect(struggle.academy.url, connection_factory=LosesAnAnswer)
 
     struggle.use(connect=connect)
+    # The session is there from now on, so what is written next is the batch itself.
     struggle.academy.tell(SESSION_ATTENDANCE, presence(1, 13))
-    for session, LosesAnAnswer.breaks in enumerate(["before", "after"], 14):
-        struggle.academy.tell(SESSION_ATTENDANCE, presence(1, session), presence(2, session))
+    for user, LosesAnAnswer.breaks in enumerate(["before", "after"], 51):
+        struggle.academy.tell(SESSION_ATTENDANCE, presence(user, 13), presence(user + 10, 13))
     assert struggle.retried == ["connection", "connection"]
     assert (struggle.dead_letters(), struggle.differences()) == ([], 0)
 
@@ -199,6 +203,33 @@ def test_a_client_that_is_stuck_inside_a_transaction_is_cut_off(struggle: Strugg
         with pytest.raises(psycopg2.Error) as ended:
             cursor.execute("SELECT 1")
     assert classify(ended.value) is Verdict.RETRY
+
+
+def test_sessions_of_a_batch_that_was_rolled_back_are_created_when_it_is_tried_again(struggle: Struggle) -> None:
+    struggle.fail(failing_with("40001"))
+    struggle.academy.tell(SESSION_ATTENDANCE, presence(1, 21))
+    assert struggle.retried == ["40001"]
+    assert struggle.query("SELECT id FROM sessions WHERE id = 21") == [(21,)]
+
+
+def test_new_sessions_are_created_ids_ascending_and_waited_for_while_somebody_else_creates_them(
+    struggle: Struggle,
+) -> None:
+    academy = struggle.academy
+    academy.publish(SESSION_ATTENDANCE, presence(1, 23), presence(1, 22))
+    recording = threading.Thread(target=academy.deliver, name="recording")
+    create = "INSERT INTO sessions (id, title, held_at) VALUES (%s, 'made by another', now()) ON CONFLICT DO NOTHING"
+    with closing(psycopg2.connect(academy.url)) as rival, rival.cursor() as cursor:
+        cursor.execute(create, (22,))
+        recording.start()
+        struggle.until_somebody_waits()
+        # Had the ledger begun with 23, this would be a deadlock.
+        cursor.execute(create, (23,))
+        rival.commit()
+        recording.join(PATIENCE_SECONDS)
+    assert not recording.is_alive()
+    assert struggle.query("SELECT DISTINCT title FROM sessions WHERE id IN (22, 23)") == [("made by another",)]
+    assert (struggle.retried, struggle.dead_letters(), struggle.differences()) == ([], [], 0)
 
 
 def test_a_deadlock_with_a_rival_ends_one_of_them_and_loses_nothing(struggle: Struggle) -> None:
