@@ -24,6 +24,7 @@ SPEED_OVER_SAFETY: Final = {
     "fsync": "off",
     "synchronous_commit": "off",
     "full_page_writes": "off",
+    "jit": "off",
     "shared_buffers": "128MB",
     "max_connections": "300",
 }
