@@ -1,6 +1,6 @@
 # Everything from a clean clone: `make up`, `make test`. Each target makes `.venv` first, where it is missing or stale.
 PYTHON ?= python3
-WORKERS ?= 2
+WORKERS ?= 4
 ARGS ?=
 
 BIN := .venv/bin
@@ -29,7 +29,7 @@ up: $(READY)
 	@exec $(BIN)/laurels up --demo $(ARGS)
 
 test: $(READY)
-	@$(BIN)/pytest -n $(WORKERS) $(ARGS)
+	@$(BIN)/pytest -n $(WORKERS) --maxschedchunk 1 $(ARGS)
 
 check: $(READY)
 	$(BIN)/ruff check .
