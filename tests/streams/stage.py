@@ -15,7 +15,7 @@ from typing import Any
 
 import psutil
 import psycopg2
-from confluent_kafka import Producer
+from confluent_kafka import OFFSET_INVALID, Consumer, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient, NewTopic
 from sqlalchemy import make_url
 
@@ -168,6 +168,15 @@ class Stage:
         rows = self.query("SELECT topic, partition, next_offset FROM partition_positions")
         positions = {(topic, partition): offset for topic, partition, offset in rows}
         return all(positions.get(where, -1) >= end for where, end in ends.items())
+
+    def acknowledged(self, topic: str = SESSION_ATTENDANCE) -> int | None:
+        """What Kafka was told of how far the topic's first partition is recorded; None for nothing yet."""
+        consumer = Consumer({"bootstrap.servers": self.servers, "group.id": self.namespace + "workers"})
+        try:
+            (found,) = consumer.committed([TopicPartition(self.namespace + topic, 0)], PATIENCE_SECONDS)
+            return None if found.offset == OFFSET_INVALID else int(found.offset)
+        finally:
+            consumer.close()
 
     def end_offsets(self) -> dict[tuple[str, int], int]:
         states = self._logs.states(self._logs.partitions(EVENT_TOPICS))

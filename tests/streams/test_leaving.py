@@ -101,6 +101,7 @@ def test_a_worker_that_cannot_finish_its_batch_leaves_all_the_same_without_ackno
     stage.wait_until(lambda: worker.said.count("waits for Postgres") > 1)
     assert worker.stop() == 3
     assert "had to leave before what it had in hand was recorded" in worker.said
+    assert stage.acknowledged() is None
     stop_connections(stage, name, allowed=True)
     stage.worker()
     stage.wait_until_read()
@@ -116,6 +117,7 @@ def test_an_outage_that_outlasts_the_patience_stops_the_worker_unacknowledged(st
     stage.publish(events)
     assert worker.ended() == 3
     assert "Postgres did not serve for 1 s" in worker.said
+    assert stage.acknowledged() is None
     stop_connections(stage, name, allowed=True)
     stage.worker()
     stage.wait_until_read()
