@@ -57,7 +57,7 @@ def change(cursor: Cursor, run_id: str, to: Status, only_from: tuple[Status, ...
     """Give the run another status, in `actor`'s name; an error says why not."""
     found = find(cursor, run_id)
     if not change_status(cursor, run_id, to, only_from=only_from):
-        message = f"replay {run_id} is {found.status}: only one that is {' or '.join(only_from)} can be {to}"
+        message = f"replay {run_id} is {found.status}: it cannot be {'resumed' if to == 'running' else to}"
         raise LaurelsError(message)
     write_audit(cursor, AuditEntry(actor, f"replay.{to}", f"replay {run_id}"))
 
@@ -87,15 +87,16 @@ def run(settings: Settings, started: ReplayRun, advanced: Advanced) -> dict[str,
                 ended = _run(settings, request, parts, started.id, levels.keys(), advanced, cursor)
             seconds = monotonic() - began
             final = find(cursor, started.id)
+            read = todo - sum(part.end - part.start for part in remaining(parts, final.checkpoints))
     finally:
         holding.close()
     return {
         "run": started.id,
         "status": ended,
-        "events": todo,
+        "events": read,
         "counts": final.counts,
         "seconds": round(seconds, 3),
-        "events_per_second": round(todo / seconds) if seconds else 0,
+        "events_per_second": round(read / seconds) if seconds else 0,
     }
 
 

@@ -72,7 +72,8 @@ def test_a_paused_replay_goes_on_from_its_checkpoint(
 
     with monkeypatch.context() as patched:
         patched.setattr(Ledger, "record", pause_after_two)
-        assert laurels("replay", "apply", "--topic", TOURNAMENT_RESULTS, exits=1)["status"] == "paused"
+        halted = laurels("replay", "apply", "--topic", TOURNAMENT_RESULTS, exits=1)
+        assert (halted["status"], halted["events"]) == ("paused", 6)
     (shown,) = laurels("replay", "status")["replays"]
     assert (shown["status"], shown["done"], shown["events"]) == ("paused", 6, 14)
     assert laurels("replay", "resume", shown["id"])["events"] == 8
