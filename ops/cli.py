@@ -17,6 +17,11 @@ EXIT_FAILED: Final = 3
 """The command could not do its work; 2 is a wrong use of it."""
 EXIT_INTERRUPTED: Final = 130
 
+EXITS: Final = (
+    "Exits with 0 when done and as it should be, 1 when something differs, was refused or was halted, 2 for a wrong use, "
+    "3 when it could not do its work, 130 when interrupted."
+)
+
 
 @dataclass(frozen=True, slots=True)
 class Command:
@@ -101,9 +106,19 @@ def build_app(arguments: Sequence[str]) -> typer.Typer:
     for command in COMMANDS:
         if command.name == wanted:
             importlib.import_module(command.module).register(app)
+            _tell_exits(app)
         else:
             app.command(command.name, help=command.summary)(_nothing)
     return app
+
+
+def _tell_exits(app: typer.Typer) -> None:
+    """Have every command's help end with what its exit codes mean; those that mean more by them say so themselves."""
+    for command in app.registered_commands:
+        command.epilog = EXITS
+    for group in app.registered_groups:
+        if group.typer_instance is not None:
+            _tell_exits(group.typer_instance)
 
 
 def _laurels() -> None:

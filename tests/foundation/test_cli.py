@@ -6,13 +6,17 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 import typer
 
-from ops.cli import COMMANDS, Command, build_app, main
+from ops.cli import COMMANDS, EXITS, Command, build_app, main
 from tests.services.databases import cloned
 from tests.services.run import ROOT, Service
+
+SELF_EVIDENT = {"up", "worker", "api", "relay", "doctor"}
+"""Commands that are run as they are, by their names alone."""
 
 EXISTING = [command for command in COMMANDS if importlib.util.find_spec(command.module)]
 
@@ -42,6 +46,25 @@ def test_every_command_is_registered_under_the_name_that_help_lists(command: Com
     names = {each.name or each.callback.__name__ for each in app.registered_commands if each.callback}
     names |= {each.name for each in app.registered_groups if isinstance(each.name, str)}
     assert command.name in names
+
+
+@pytest.mark.parametrize("command", EXISTING, ids=lambda command: command.name)
+def test_the_help_of_every_command_has_an_example_and_its_exit_codes(command: Command) -> None:
+    group: Any = typer.main.get_command(build_app([command.name]))
+    leaves = dict(_leaves(command.name, group.commands[command.name]))
+    assert leaves
+    for name, leaf in leaves.items():
+        assert leaf.epilog == EXITS, name
+        assert "xample" in leaf.help or name in SELF_EVIDENT, name
+
+
+def _leaves(name: str, command: Any) -> Iterator[tuple[str, Any]]:
+    """The command, or those below it, by their whole names."""
+    below = getattr(command, "commands", None)
+    if below is None:
+        yield name, command
+    for part, each in (below or {}).items():
+        yield from _leaves(f"{name} {part}", each)
 
 
 def test_help_lists_every_command_without_importing_a_client() -> None:
