@@ -5,6 +5,7 @@ from typing import Any
 
 import psycopg2
 
+from bench.restoring import OWNED, PROGRESSIONS
 from tests.oracle.academy_log import Academy
 
 Laurels = Callable[..., Any]
@@ -18,28 +19,15 @@ WHY = "she moved up a class"
 
 SKILLS = [{"name": "passing"}, {"name": "speed", "performance": 80}]
 
-OWNED = {
-    "xp_transactions": "user_id",
-    "credit_transactions": "user_id",
-    "skill_rewards": "user_id",
-    "tournament_participations": "user_id",
-    "session_attendances": "user_id",
-    "tournament_badges": "user_id",
-    "credit_transfers": "sender_id",
-    "reward_receipts": "user_id",
-    "specialization_progress": "student_id",
-}
-TABLES = (*OWNED, "users", "license_progressions", "user_licenses", "tournament_rosters", "dead_letters", "outbox")
+TABLES = (*OWNED, PROGRESSIONS, "tournament_rosters", "dead_letters", "outbox")
 
 
 def restore_empty(academy: Academy, users: Collection[int]) -> None:
-    """Put back a backup from before these users had anything."""
+    """Put back a backup from before these users had anything but their own rows."""
     ids = ", ".join(map(str, users))
     academy.tamper(
-        "DELETE FROM license_progressions WHERE user_license_id IN "
-        f"(SELECT id FROM user_licenses WHERE user_id IN ({ids}))",
-        f"DELETE FROM user_licenses WHERE user_id IN ({ids})",
-        *[f"DELETE FROM {table} WHERE {column} IN ({ids})" for table, column in OWNED.items()],
+        f"DELETE FROM {PROGRESSIONS} WHERE user_license_id IN (SELECT id FROM user_licenses WHERE user_id IN ({ids}))",
+        *[f"DELETE FROM {table} WHERE {OWNED[table]} IN ({ids})" for table in reversed(OWNED) if table != "users"],
         f"UPDATE users SET xp_balance = 0, credit_balance = 0 WHERE id IN ({ids})",
     )
 
