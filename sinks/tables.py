@@ -257,6 +257,7 @@ credit_transactions = Table(
     UniqueConstraint("idempotency_key", name="uq_credit_transactions_idempotency_key"),
     _references("credit_transactions", "user_license_id", "user_licenses.id"),
     Index("ix_credit_transactions_user", "user_id"),
+    Index("ix_credit_transactions_license", "user_license_id", postgresql_where=text("user_license_id IS NOT NULL")),
 )
 
 skill_rewards = Table(
