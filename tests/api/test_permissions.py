@@ -28,7 +28,7 @@ def as_api(wired: Wired) -> Iterator[str]:
             cursor.execute(f"DROP ROLE {login}")
 
 
-def test_the_role_of_the_api_is_enough_for_every_write(wired: Wired, as_api: str) -> None:
+def test_the_role_of_the_api_is_enough_for_every_write_and_each_is_on_record(wired: Wired, as_api: str) -> None:
     wired.api.rich(1, 2)
     wired.api.query(
         'INSERT INTO dead_letters (id, topic, log_id, partition, "offset", reason, detail, key, value)'
@@ -59,3 +59,9 @@ def test_the_role_of_the_api_is_enough_for_every_write(wired: Wired, as_api: str
             client.post("/api/v1/licenses/admin/sync/all", json={"dry_run": False}),
         ]
     assert [answer.status_code for answer in answers] == [202, 201, 201, 200, 200, 200, 201, 200, 200]
+    audited = wired.api.query("SELECT action FROM audit_log WHERE actor LIKE 'a admin (%%' ORDER BY id")
+    assert [action for (action,) in audited] == [
+        *("events.publish", "transfers.create", "level_commands.create"),
+        *("dead_letter.refused_again", "dead_letter.dropped", "alerts.acknowledged", "alerts.silenced"),
+        *("sync.planned", "sync.applied", "sync.planned"),
+    ]
