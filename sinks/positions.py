@@ -14,34 +14,37 @@ from schemas.alerts import AlertSeen
 from schemas.errors import Fenced, SteppedOver, WrongCluster
 from sinks.alerts import raise_alerts
 from sinks.batch import Claim
+from sinks.prepared import Statement, execute
 
 # Rows are locked in their key's order before any is written, by claims and batches alike: two workers that meet on
 # several partitions wait for each other and never in a circle. The conditions stand on `held`, which is the row as it
 # is once its lock was ours, and not as it was when the statement began.
-ADVANCE = """
+ADVANCE = Statement(
+    "advance_positions",
+    """
 WITH wanted AS (
-    SELECT * FROM unnest(%(topics)s::text[], %(partitions)s::int[], %(epochs)s::bigint[], %(from)s::bigint[],
-                         %(next)s::bigint[], %(end)s::bigint[])
+    SELECT * FROM unnest($3::text[], $4::int[], $5::bigint[], $6::bigint[], $7::bigint[], $8::bigint[])
                AS wanted (topic, partition, epoch, from_offset, next_offset, end_offset)
 ), held AS MATERIALIZED (
     SELECT topic, partition, owner, epoch, next_offset FROM partition_positions
-     WHERE consumer_group = %(group)s AND (topic, partition) IN (SELECT topic, partition FROM wanted)
+     WHERE consumer_group = $1::text AND (topic, partition) IN (SELECT topic, partition FROM wanted)
      ORDER BY topic, partition FOR NO KEY UPDATE
 ), moved AS (
     UPDATE partition_positions AS position
        SET next_offset = wanted.next_offset, end_offset = greatest(wanted.end_offset, wanted.next_offset),
            updated_at = clock_timestamp()
       FROM wanted JOIN held USING (topic, partition)
-     WHERE position.consumer_group = %(group)s
+     WHERE position.consumer_group = $1
        AND position.topic = wanted.topic AND position.partition = wanted.partition
-       AND held.owner = %(owner)s AND held.epoch = wanted.epoch AND held.next_offset = wanted.from_offset
+       AND held.owner = $2::text AND held.epoch = wanted.epoch AND held.next_offset = wanted.from_offset
     RETURNING position.topic, position.partition
 )
 SELECT wanted.topic, wanted.partition, held.owner, held.epoch, held.next_offset
   FROM wanted LEFT JOIN held USING (topic, partition)
  WHERE (wanted.topic, wanted.partition) NOT IN (SELECT topic, partition FROM moved)
  ORDER BY wanted.topic, wanted.partition
-"""
+""",
+)
 
 REACHED = """
 SELECT count(*)
@@ -60,7 +63,10 @@ def advance(cursor: Cursor, group: str, owner: str, claims: Sequence[Claim]) -> 
     """
     if not claims:
         return
-    cursor.execute(ADVANCE, _columns(group, owner, claims))
+    columns = zip(
+        *((c.topic, c.partition, c.epoch, c.from_offset, c.next_offset, c.end_offset) for c in claims), strict=True
+    )
+    execute(cursor, (ADVANCE, (group, owner, *map(list, columns))))
     refused = cursor.fetchall()
     if not refused:
         return
@@ -77,22 +83,17 @@ def advance(cursor: Cursor, group: str, owner: str, claims: Sequence[Claim]) -> 
 
 def reached(cursor: Cursor, group: str, owner: str, claims: Sequence[Claim]) -> bool:
     """Whether the positions stand exactly at the ends of `claims`: a COMMIT whose answer was lost did commit."""
-    cursor.execute(REACHED, _columns(group, owner, claims))
-    row: Any = cursor.fetchone()
-    return bool(row[0] == len(claims))
-
-
-def _columns(group: str, owner: str, claims: Sequence[Claim]) -> dict[str, object]:
-    return {
+    parameters = {
         "group": group,
         "owner": owner,
         "topics": [claim.topic for claim in claims],
         "partitions": [claim.partition for claim in claims],
         "epochs": [claim.epoch for claim in claims],
-        "from": [claim.from_offset for claim in claims],
         "next": [claim.next_offset for claim in claims],
-        "end": [claim.end_offset for claim in claims],
     }
+    cursor.execute(REACHED, parameters)
+    row: Any = cursor.fetchone()
+    return bool(row[0] == len(claims))
 
 
 @dataclass(frozen=True, slots=True)

@@ -44,6 +44,7 @@ class Folded:
 
 def fold(
     deliveries: Sequence[Delivery],
+    keys: Sequence[str],
     states: Mapping[int, UserState],
     *,
     rules: Rules,
@@ -52,12 +53,12 @@ def fold(
     origin: Origin,
     rule_change: RuleChange | None = None,
 ) -> Folded:
-    """Decide every delivery in order; each decision sees what the ones before it did.
+    """Decide every delivery in order; each decision sees what the ones before it did. `keys` are their `source_keys`.
 
     With `rule_change` an event takes up to two numbers: its own, and that of what adjusts it.
     """
     folded = Folded()
-    for delivery in deliveries:
+    for delivery, base_key in zip(deliveries, keys, strict=True):
         parsed = delivery.parsed
         if type(parsed) is Refused:
             folded.decisions.append(parsed)
@@ -66,9 +67,9 @@ def fold(
             folded.decisions.append(None)
             folded.rosters.append((delivery, parsed))
         else:
-            _fold_event(folded, delivery, parsed, states, rules, policy, seqs, origin)
+            _fold_event(folded, delivery, parsed, base_key, states, rules, policy, seqs, origin)
             if rule_change is not None:
-                _adjust(folded, delivery, states, rules=rules, policy=policy, seqs=seqs, change=rule_change)
+                _adjust(folded, delivery, base_key, states, rules=rules, policy=policy, seqs=seqs, change=rule_change)
     return folded
 
 
@@ -76,6 +77,7 @@ def _fold_event(
     folded: Folded,
     delivery: Delivery,
     event: RewardEvent,
+    base_key: str,
     states: Mapping[int, UserState],
     rules: Rules,
     policy: Policy,
@@ -83,7 +85,6 @@ def _fold_event(
     origin: Origin,
 ) -> None:
     state = states[event_subject(event)]
-    base_key = rules.base_key(event)
     decision = rules.decide(state, event, delivery.payload_hash, policy.of(state, base_key))
     if delivery.only_if is not None:
         decision = _unless_outdated(decision, state, delivery.only_if)
@@ -131,6 +132,7 @@ def _fold_event(
 def _adjust(
     folded: Folded,
     delivery: Delivery,
+    base_key: str,
     states: Mapping[int, UserState],
     *,
     rules: Rules,
@@ -142,7 +144,7 @@ def _adjust(
     event = delivery.parsed
     if not is_ruled(event):
         return
-    state, base_key = states[event.user_id], rules.base_key(event)
+    state = states[event.user_id]
     source = state.sources.get(base_key)
     if source is None or not is_to_adjust(event, delivery.payload_hash, source, change.ruleset):
         return

@@ -1,20 +1,19 @@
 """What recording would come to: the same rules on a snapshot, without locks, each batch seeing what those before it did."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from itertools import repeat
 
 import msgspec
 from psycopg2.extensions import cursor as Cursor
 from psycopg2.extras import register_default_jsonb
 
-from schemas.events import CreditTransfer, TournamentResult, TournamentRoster, event_subject
-from schemas.rewards import Refused
+from schemas.events import CreditTransfer, TournamentResult, event_subject
 from sinks.batch import Delivery, RuleChange
 from sinks.ledger.fold import Folded, Policy, fold
-from sinks.ledger.rules import RewardEvent
+from sinks.ledger.rules import source_keys
 from sinks.ledger.settled import find_settled
 from sinks.ledger.states import States, fetch_sources, load_results, read_states
-from sinks.ledger.transaction import Decided, policy_for, wanted_sources
+from sinks.ledger.transaction import Decided, KeyedEvent, policy_for, reward_events, wanted_sources
 
 NUMBER = 0
 """In place of a receipt's number, which only recording takes."""
@@ -40,13 +39,16 @@ class Foresight:
 
     def take(self, deliveries: Sequence[Delivery]) -> tuple[list[Delivery], Folded]:
         """The deliveries that were not settled before, and what they come to."""
-        settled = find_settled(self._cursor, deliveries, self._basis.rules, self._rule_change)
+        keys = source_keys(deliveries, self._basis.rules)
+        settled = find_settled(self._cursor, deliveries, keys, self._rule_change)
         unsettled = [delivery for index, delivery in enumerate(deliveries) if index not in settled]
-        events = list(_events(unsettled))
+        keys = [key for index, key in enumerate(keys) if index not in settled]
+        events = reward_events(unsettled, keys)
         if events:
             self._load(events)
         folded = fold(
             unsettled,
+            keys,
             self.states.users,
             rules=self._basis.rules,
             policy=self._policy,
@@ -56,22 +58,21 @@ class Foresight:
         )
         return unsettled, folded
 
-    def _load(self, events: Sequence[RewardEvent]) -> None:
+    def _load(self, keyed: Sequence[KeyedEvent]) -> None:
+        events = [event for _, event in keyed]
         users = {event_subject(event) for event in events}
         users |= {event.receiver_id for event in events if isinstance(event, CreditTransfer)}
         missing = users - self.states.users.keys()
         if missing:
             self.users |= read_states(self._cursor, self.states, missing, self._basis.levels)
-        self._load_sources(events)
+        self._load_sources(keyed)
         unrated = {event.user_id for event in events if isinstance(event, TournamentResult)} - self._rated
         self._rated |= unrated
         load_results(self._cursor, self.states, [(user, name) for user in unrated for name in self._basis.levels])
 
-    def _load_sources(self, events: Sequence[RewardEvent]) -> None:
+    def _load_sources(self, keyed: Sequence[KeyedEvent]) -> None:
         wanted = {
-            key: source
-            for key, source in wanted_sources(events, self._basis.rules, everything=True).items()
-            if key not in self._known
+            key: source for key, source in wanted_sources(keyed, everything=True).items() if key not in self._known
         }
         if not wanted:
             return
@@ -81,9 +82,3 @@ class Foresight:
             self.states.users[wanted[key].user_id].sources[key] = source
         pinned = policy_for(self._cursor, found.values(), self._basis.ruleset).pinned
         self._policy = Policy(self._basis.ruleset, {**self._policy.pinned, **pinned})
-
-
-def _events(deliveries: Sequence[Delivery]) -> Iterator[RewardEvent]:
-    for delivery in deliveries:
-        if not isinstance(delivery.parsed, Refused | TournamentRoster):
-            yield delivery.parsed

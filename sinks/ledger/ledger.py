@@ -23,6 +23,7 @@ from sinks.ledger.rules import Rules
 from sinks.ledger.rulesets import fetch_active_ruleset, fetch_levels
 from sinks.ledger.sources import KnownSources
 from sinks.ledger.transaction import Decided, Identity, record_in_transaction
+from sinks.prepared import PLAN_ONCE
 
 POLICY_SECONDS: Final = 1.0
 """How long the active ruleset and the levels may be remembered."""
@@ -132,13 +133,14 @@ class Ledger:
         connection = self._opened()
         try:
             basis = self._basis(connection)
-            self._known.create_missing(connection, batch.deliveries)
+            missing = self._known.missing(batch.deliveries)
             with connection.cursor() as cursor:
                 recorded = record_in_transaction(
                     cursor,
                     batch,
                     basis,
                     self._identity,
+                    missing,
                     expect_duplicates=self._expect_duplicates or batch.checkpoint is not None,
                 )
         except BaseException:
@@ -151,6 +153,7 @@ class Ledger:
             self._roll_back()
             raise _AnswerLost(recorded, error) from error
         failpoint("after_commit")
+        self._known.remember(missing)
         self._expect_duplicates = 2 * (recorded.duplicates + recorded.stale) > len(batch.deliveries)
         return recorded
 
@@ -163,7 +166,7 @@ class Ledger:
             connection = self._connect()
             with connection, connection.cursor() as cursor:
                 # Tells the change-capture triggers that what this session writes announces itself.
-                cursor.execute("SET laurels.recording = 'on'")
+                cursor.execute(f"SET laurels.recording = 'on'; {PLAN_ONCE}")
             register_default_jsonb(connection, loads=msgspec.json.decode)
             self._connection = connection
         return self._connection

@@ -1,11 +1,12 @@
 """What the ledger needs of the rules, which live above it (`streams.rules`) and are handed in."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Protocol
 
-from schemas.events import CreditTransfer, LevelCommand, SessionAttendance, TournamentResult
-from schemas.rewards import Adjustment, Decision, Grant, UserState
+from schemas.events import CreditTransfer, LevelCommand, SessionAttendance, TournamentResult, TournamentRoster
+from schemas.rewards import Adjustment, Decision, Grant, Refused, UserState
 from schemas.ruleset import Ruleset
+from sinks.batch import Delivery
 
 RewardEvent = TournamentResult | SessionAttendance | LevelCommand | CreditTransfer
 
@@ -30,3 +31,11 @@ class Rules(Protocol):
 
     def results_needed(self, state: UserState, events: Iterable[TournamentResult]) -> set[str]:
         """The specializations whose rated results these events of one user need, in the order they come."""
+
+
+def source_keys(deliveries: Sequence[Delivery], rules: Rules) -> list[str]:
+    """The deliveries' base keys, empty for those that have none. Made once for a batch, because that adds up."""
+    return [
+        "" if type(event := delivery.parsed) is Refused or type(event) is TournamentRoster else rules.base_key(event)
+        for delivery in deliveries
+    ]

@@ -8,45 +8,46 @@ from collections.abc import Sequence
 
 from psycopg2.extensions import cursor as Cursor
 
-from schemas.events import SessionAttendance, TournamentResult, TournamentRoster
-from schemas.rewards import Duplicate, Refused, Stale
+from schemas.events import SessionAttendance, TournamentResult
+from schemas.rewards import Duplicate, Stale
 from sinks.batch import Delivery, RuleChange
 from sinks.ledger.adjusting import fetch_own, is_ruled
-from sinks.ledger.rules import Rules
 from sinks.ledger.states import text_array
+from sinks.prepared import Statement, execute
 
-FETCH_RECORDED = """
+FETCH_RECORDED = Statement(
+    "fetch_recorded",
+    """
 SELECT event_key, revision, payload_hash, ruleset FROM reward_receipts
-WHERE event_key = ANY(%s::text[]) AND payload_hash IS NOT NULL
-"""
+WHERE event_key = ANY($1::text[]) AND payload_hash IS NOT NULL
+""",
+)
 
-FETCH_LAST_CORRECTIONS = """
+FETCH_LAST_CORRECTIONS = Statement(
+    "fetch_last_corrections",
+    """
 SELECT DISTINCT ON (corrects) corrects, revision, payload_hash, ruleset FROM reward_receipts
-WHERE corrects = ANY(%s::text[]) ORDER BY corrects, seq DESC
-"""
+WHERE corrects = ANY($1::text[]) ORDER BY corrects, seq DESC
+""",
+)
 
 
 def find_settled(
-    cursor: Cursor, deliveries: Sequence[Delivery], rules: Rules, rule_change: RuleChange | None = None
+    cursor: Cursor, deliveries: Sequence[Delivery], keys: Sequence[str], rule_change: RuleChange | None = None
 ) -> dict[int, Duplicate | Stale]:
-    """The deliveries, by their index, that have no effect any more, and why.
+    """The deliveries, by their index, that have no effect any more, and why. `keys` are `source_keys` of theirs.
 
     With `rule_change`, one that was decided by another ruleset may still have one, once for each run.
     """
-    keys = {
-        index: rules.base_key(delivery.parsed)
-        for index, delivery in enumerate(deliveries)
-        if not isinstance(delivery.parsed, (Refused, TournamentRoster))
-    }
-    cursor.execute(FETCH_RECORDED, (text_array(set(keys.values())),))
+    execute(cursor, (FETCH_RECORDED, (text_array(set(keys)),)))
     recorded = {key: (revision, bytes(hash_), ruleset) for key, revision, hash_, ruleset in cursor.fetchall()}
     if not recorded:
         return {}
-    cursor.execute(FETCH_LAST_CORRECTIONS, (text_array(recorded),))
+    execute(cursor, (FETCH_LAST_CORRECTIONS, (text_array(recorded),)))
     recorded |= {key: (revision, bytes(hash_), ruleset) for key, revision, hash_, ruleset in cursor.fetchall()}
     own = set() if rule_change is None else fetch_own(cursor, recorded, rule_change.run_id)
     settled: dict[int, Duplicate | Stale] = {}
-    for index, key in keys.items():
+    for index, key in enumerate(keys):
         if key not in recorded:
             continue
         known_revision, known_hash, ruleset = recorded[key]

@@ -1,37 +1,52 @@
-"""Tournaments and sessions that events speak of: created before the ledger's transaction where they are missing.
+"""Tournaments and sessions that events speak of: created in the ledger's transaction where they are missing.
 
-In a short transaction of its own, ids ascending: a new tournament is met by every worker at once, and none should wait
-for the other's whole batch. The rows say nothing but that the source exists, so an early one harms nobody.
+A new tournament is met by every worker at once, and whoever meets it second waits until the first has committed. So they
+are created last, when little is left to do, and ids ascending: whoever waits then is waited for by nobody who is before.
 """
 
-from collections.abc import Sequence
-from collections.abc import Set as AbstractSet
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Final
 
-from psycopg2.extensions import connection as Connection
+from psycopg2.extensions import cursor as Cursor
 
 from schemas.events import SessionAttendance, TournamentResult, TournamentRoster
 from sinks.batch import Delivery
 from sinks.ledger.states import array
+from sinks.prepared import Call, Statement, execute
 
-CREATE_TOURNAMENTS = """
+CREATE_TOURNAMENTS = Statement(
+    "create_tournaments",
+    """
 INSERT INTO semesters (id, code, name, tournament_status)
-SELECT id, 'T' || id, 'Tournament ' || id, 'IN_PROGRESS' FROM unnest(%s::bigint[]) AS wanted (id)
+SELECT id, 'T' || id, 'Tournament ' || id, 'IN_PROGRESS' FROM unnest($1::bigint[]) AS wanted (id)
 WHERE NOT EXISTS (SELECT FROM semesters WHERE semesters.id = wanted.id)
 ORDER BY id
 ON CONFLICT DO NOTHING
-"""
+""",
+)
 
-CREATE_SESSIONS = """
+CREATE_SESSIONS = Statement(
+    "create_sessions",
+    """
 INSERT INTO sessions (id, title, held_at)
-SELECT id, 'Session ' || id, held_at FROM unnest(%s::bigint[], %s::timestamptz[]) AS wanted (id, held_at)
+SELECT id, 'Session ' || id, held_at FROM unnest($1::bigint[], $2::timestamptz[]) AS wanted (id, held_at)
 WHERE NOT EXISTS (SELECT FROM sessions WHERE sessions.id = wanted.id)
 ORDER BY id
 ON CONFLICT DO NOTHING
-"""
+""",
+)
 
 MAX_KNOWN: Final = 100_000
+
+
+@dataclass(frozen=True, slots=True)
+class Sources:
+    """Tournaments, and sessions with when they were held."""
+
+    tournaments: set[int] = field(default_factory=set)
+    sessions: dict[int, datetime] = field(default_factory=dict)
 
 
 class KnownSources:
@@ -46,32 +61,39 @@ class KnownSources:
         self._tournaments.clear()
         self._sessions.clear()
 
-    def create_missing(self, connection: Connection, deliveries: Sequence[Delivery]) -> None:
-        """Make sure that every tournament and session that the deliveries speak of exists."""
-        tournaments: set[int] = set()
-        sessions: dict[int, datetime] = {}
+    def missing(self, deliveries: Sequence[Delivery]) -> Sources:
+        """The tournaments and sessions that the deliveries speak of and nobody knows of yet."""
+        missing = Sources()
         for delivery in deliveries:
             event = delivery.parsed
             if type(event) is SessionAttendance:
                 if event.session_id not in self._sessions:
-                    sessions.setdefault(event.session_id, event.occurred_at)
+                    missing.sessions.setdefault(event.session_id, event.occurred_at)
             elif (
                 isinstance(event, (TournamentResult, TournamentRoster)) and event.tournament_id not in self._tournaments
             ):
-                tournaments.add(event.tournament_id)
-        if not tournaments and not sessions:
-            return
-        with connection, connection.cursor() as cursor:
-            if tournaments:
-                cursor.execute(CREATE_TOURNAMENTS, (array(sorted(tournaments)),))
-            if sessions:
-                ordered = sorted(sessions)
-                cursor.execute(CREATE_SESSIONS, (array(ordered), [sessions[id_] for id_ in ordered]))
-        self._remember(self._tournaments, tournaments)
-        self._remember(self._sessions, sessions.keys())
+                missing.tournaments.add(event.tournament_id)
+        return missing
 
-    @staticmethod
-    def _remember(known: set[int], created: AbstractSet[int]) -> None:
-        if len(known) + len(created) > MAX_KNOWN:
-            known.clear()
-        known |= created
+    def remember(self, created: Sources) -> None:
+        """They exist: what created them, or found them, has committed."""
+        _remember(self._tournaments, created.tournaments)
+        _remember(self._sessions, created.sessions)
+
+
+def create_sources(cursor: Cursor, missing: Sources) -> None:
+    """Make sure that they exist, within the caller's transaction."""
+    calls: list[Call] = []
+    if missing.tournaments:
+        calls.append((CREATE_TOURNAMENTS, (array(sorted(missing.tournaments)),)))
+    if missing.sessions:
+        ordered = sorted(missing.sessions)
+        calls.append((CREATE_SESSIONS, (array(ordered), array(missing.sessions[id_] for id_ in ordered))))
+    if calls:
+        execute(cursor, *calls)
+
+
+def _remember(known: set[int], created: Iterable[int]) -> None:
+    known.update(created)
+    if len(known) > MAX_KNOWN:
+        known.clear()

@@ -12,59 +12,92 @@ from psycopg2.extensions import cursor as Cursor
 from schemas.events import Skill
 from schemas.rewards import Counted, Levels, License, Progress, RatedResult, Rating, RatingPoint, Source, UserState
 from sinks.ledger.rulesets import fetch_rating_rules
+from sinks.prepared import Statement, execute
 
 BONUS_TYPE = "ATTENDANCE_BONUS"
 
+
+def _locking(fetch: Statement) -> Statement:
+    return Statement(fetch.name.replace("fetch", "lock"), f"{fetch.sql} FOR NO KEY UPDATE")
+
+
 # Users are created before any row is locked, ids ascending: whoever waits here holds no lock on an older row, so two
 # workers that meet the same new users cannot wait for each other in a circle.
-CREATE_USERS = """
+CREATE_USERS = Statement(
+    "create_users",
+    """
 INSERT INTO users (id)
-SELECT id FROM unnest(%s::bigint[]) AS wanted (id)
+SELECT id FROM unnest($1::bigint[]) AS wanted (id)
 WHERE NOT EXISTS (SELECT FROM users WHERE users.id = wanted.id)
 ORDER BY id
 ON CONFLICT DO NOTHING
-"""
+""",
+)
 
-LOCK = " FOR NO KEY UPDATE"
+FETCH_USERS = Statement(
+    "fetch_users", "SELECT id, xp_balance, credit_balance FROM users WHERE id = ANY($1::bigint[]) ORDER BY id"
+)
+LOCK_USERS = _locking(FETCH_USERS)
 
-FETCH_USERS = "SELECT id, xp_balance, credit_balance FROM users WHERE id = ANY(%s::bigint[]) ORDER BY id"
-
-FETCH_PROGRESS = """
+FETCH_PROGRESS = Statement(
+    "fetch_progress",
+    """
 SELECT id, student_id, specialization_id, current_level, total_xp, completed_sessions, theory_hours_completed,
        practice_hours_completed, level_adjustment, milestones_paid
-FROM specialization_progress WHERE student_id = ANY(%s::bigint[])
+FROM specialization_progress WHERE student_id = ANY($1::bigint[])
 ORDER BY student_id, specialization_id
-"""
+""",
+)
+LOCK_PROGRESS = _locking(FETCH_PROGRESS)
 
-FETCH_LICENSES = """
+FETCH_LICENSES = Statement(
+    "fetch_licenses",
+    """
 SELECT id, user_id, specialization_type, current_level, max_achieved_level, football_skills::text,
        adopted_skills::text, rated_at, rated_tournament_id
-FROM user_licenses WHERE user_id = ANY(%s::bigint[])
+FROM user_licenses WHERE user_id = ANY($1::bigint[])
 ORDER BY user_id, specialization_type
-"""
+""",
+)
+LOCK_LICENSES = _locking(FETCH_LICENSES)
 
-FETCH_RECEIPTS = """
-SELECT event_key, revision, payload_hash, ruleset, "grant" FROM reward_receipts WHERE event_key = ANY(%s::text[])
-"""
+FETCH_RECEIPTS = Statement(
+    "fetch_receipts",
+    """
+SELECT event_key, revision, payload_hash, ruleset, "grant" FROM reward_receipts WHERE event_key = ANY($1::text[])
+""",
+)
 
-FETCH_CORRECTIONS = """
-SELECT corrects, revision, payload_hash, ruleset, "grant" FROM reward_receipts WHERE corrects = ANY(%s::text[]) ORDER BY seq
-"""
+FETCH_CORRECTIONS = Statement(
+    "fetch_corrections",
+    """
+SELECT corrects, revision, payload_hash, ruleset, "grant" FROM reward_receipts WHERE corrects = ANY($1::text[]) ORDER BY seq
+""",
+)
 
-FETCH_PARTICIPATION_SPECIALIZATIONS = """
+FETCH_PARTICIPATION_SPECIALIZATIONS = Statement(
+    "fetch_participation_specializations",
+    """
 SELECT user_id, semester_id, specialization_id FROM tournament_participations
-WHERE (user_id, semester_id) IN (SELECT * FROM unnest(%s::bigint[], %s::bigint[]))
-"""
+WHERE (user_id, semester_id) IN (SELECT * FROM unnest($1::bigint[], $2::bigint[]))
+""",
+)
 
-FETCH_ATTENDANCE_SPECIALIZATIONS = """
+FETCH_ATTENDANCE_SPECIALIZATIONS = Statement(
+    "fetch_attendance_specializations",
+    """
 SELECT user_id, session_id, specialization_id FROM session_attendances
-WHERE (user_id, session_id) IN (SELECT * FROM unnest(%s::bigint[], %s::bigint[]))
-"""
+WHERE (user_id, session_id) IN (SELECT * FROM unnest($1::bigint[], $2::bigint[]))
+""",
+)
 
-FETCH_ACTIVE_BADGES = """
+FETCH_ACTIVE_BADGES = Statement(
+    "fetch_active_badges",
+    """
 SELECT user_id, semester_id, badge_type FROM tournament_badges
-WHERE (user_id, semester_id) IN (SELECT * FROM unnest(%s::bigint[], %s::bigint[])) AND revoked_at IS NULL
-"""
+WHERE (user_id, semester_id) IN (SELECT * FROM unnest($1::bigint[], $2::bigint[])) AND revoked_at IS NULL
+""",
+)
 
 # Which ruleset stands for a result: that of its last receipt.
 RESULT_RULESET = """coalesce(
@@ -73,12 +106,14 @@ RESULT_RULESET = """coalesce(
     (SELECT r.ruleset FROM reward_receipts r
       WHERE r.event_key = 'tournament_' || p.semester_id || '_result_' || p.user_id))"""
 
-FETCH_RATED_RESULTS = """
+_RATED_RESULTS = """
 SELECT user_id, specialization_id, achieved_at, semester_id, placement, participants, skills, {ruleset}
 FROM tournament_participations p
-WHERE (user_id, specialization_id) IN (SELECT * FROM unnest(%s::bigint[], %s::text[]))
+WHERE (user_id, specialization_id) IN (SELECT * FROM unnest($1::bigint[], $2::text[]))
   AND status = 'final' AND NOT adopted AND skills <> '[]'
 """
+FETCH_RATED_RESULTS = Statement("fetch_rated_results", _RATED_RESULTS.format(ruleset="NULL"))
+FETCH_RULED_RESULTS = Statement("fetch_ruled_results", _RATED_RESULTS.format(ruleset=RESULT_RULESET))
 
 
 _encode_json = msgspec.json.Encoder().encode
@@ -115,35 +150,49 @@ def _quoted(value: str) -> str:
 
 def lock_states(cursor: Cursor, user_ids: Collection[int], *, creating: Collection[int], levels: Levels) -> States:
     """Create the users in `creating` that are missing, then lock and load what is recorded of `user_ids`."""
-    cursor.execute(CREATE_USERS, (array(sorted(creating)),))
     states = States()
-    _load(cursor, states, user_ids, levels, LOCK)
+    ordered = array(sorted(user_ids))
+    execute(cursor, (CREATE_USERS, (array(sorted(creating)),)), (LOCK_USERS, (ordered,)))
+    _take_users(cursor, states, user_ids, levels)
+    execute(cursor, (LOCK_PROGRESS, (ordered,)))
+    _take_progress(cursor, states)
+    execute(cursor, (LOCK_LICENSES, (ordered,)))
+    _take_licenses(cursor, states)
     return states
 
 
 def read_states(cursor: Cursor, states: States, user_ids: Collection[int], levels: Levels) -> set[int]:
     """Load what is recorded of `user_ids` into `states` without a lock; those of them that exist."""
-    return _load(cursor, states, user_ids, levels, "")
-
-
-def _load(cursor: Cursor, states: States, user_ids: Collection[int], levels: Levels, lock: str) -> set[int]:
-    states.users.update({user_id: UserState(user_id, levels) for user_id in user_ids})
     ordered = array(sorted(user_ids))
+    execute(cursor, (FETCH_USERS, (ordered,)))
+    found = _take_users(cursor, states, user_ids, levels)
+    execute(cursor, (FETCH_PROGRESS, (ordered,)))
+    _take_progress(cursor, states)
+    execute(cursor, (FETCH_LICENSES, (ordered,)))
+    _take_licenses(cursor, states)
+    return found
+
+
+def _take_users(cursor: Cursor, states: States, user_ids: Collection[int], levels: Levels) -> set[int]:
+    states.users.update({user_id: UserState(user_id, levels) for user_id in user_ids})
     found = set()
-    cursor.execute(FETCH_USERS + lock, (ordered,))
     for user_id, xp, credits in cursor.fetchall():
         user = states.users[user_id]
         user.xp_balance, user.credit_balance = xp, credits
         found.add(user_id)
-    cursor.execute(FETCH_PROGRESS + lock, (ordered,))
+    return found
+
+
+def _take_progress(cursor: Cursor, states: States) -> None:
     for row_id, user_id, specialization, *values in cursor.fetchall():
         states.progress_ids[user_id, specialization] = row_id
         states.users[user_id].progress[specialization] = Progress(*values)
-    cursor.execute(FETCH_LICENSES + lock, (ordered,))
+
+
+def _take_licenses(cursor: Cursor, states: States) -> None:
     for row_id, user_id, specialization, *values in cursor.fetchall():
         states.license_ids[user_id, specialization] = row_id
         states.users[user_id].licenses[specialization] = _license(*values)
-    return found
 
 
 def _license(
@@ -177,11 +226,11 @@ def fetch_sources(cursor: Cursor, wanted: Mapping[str, Wanted]) -> dict[str, Sou
     Receipts are read after the users are locked, and every writer locks them first, so nothing can be recorded in
     between. What only a correction reads is fetched only where one is on its way.
     """
-    cursor.execute(FETCH_RECEIPTS, (text_array(wanted),))
+    execute(cursor, (FETCH_RECEIPTS, (text_array(wanted),)))
     histories = {key: [row] for key, *row in cursor.fetchall()}
     if not histories:
         return {}
-    cursor.execute(FETCH_CORRECTIONS, (text_array(histories),))
+    execute(cursor, (FETCH_CORRECTIONS, (text_array(histories),)))
     for key, *row in cursor.fetchall():
         histories[key].append(row)
     corrected = {key: wanted[key] for key, history in histories.items() if wanted[key].revision > history[-1][0]}
@@ -231,7 +280,7 @@ def _recorded_specializations(cursor: Cursor, wanted: Mapping[str, Wanted]) -> d
     ):
         pairs = _pairs(wanted, kind)
         if pairs:
-            cursor.execute(query, (array(user for user, _ in pairs), array(source for _, source in pairs)))
+            execute(cursor, (query, (array(user for user, _ in pairs), array(source for _, source in pairs))))
             found |= {pairs[user_id, source_id]: name for user_id, source_id, name in cursor.fetchall()}
     return found
 
@@ -240,7 +289,7 @@ def _active_badges(cursor: Cursor, wanted: Mapping[str, Wanted]) -> dict[str, fr
     pairs = _pairs(wanted, "tournament")
     if not pairs:
         return {}
-    cursor.execute(FETCH_ACTIVE_BADGES, (array(user for user, _ in pairs), array(source for _, source in pairs)))
+    execute(cursor, (FETCH_ACTIVE_BADGES, (array(user for user, _ in pairs), array(source for _, source in pairs))))
     found: dict[str, frozenset[str]] = {}
     for user_id, source_id, badge in cursor.fetchall():
         key = pairs[user_id, source_id]
@@ -256,8 +305,8 @@ def load_results(cursor: Cursor, states: States, wanted: Collection[tuple[int, s
         return
     users, specializations = zip(*wanted, strict=True)
     rules = fetch_rating_rules(cursor)
-    statement = FETCH_RATED_RESULTS.format(ruleset=RESULT_RULESET if rules.differ else "NULL")
-    cursor.execute(statement, (array(users), list(specializations)))
+    statement = FETCH_RULED_RESULTS if rules.differ else FETCH_RATED_RESULTS
+    execute(cursor, (statement, (array(users), text_array(specializations))))
     for user_id, specialization, achieved_at, tournament_id, placement, participants, skills, rs in cursor.fetchall():
         point = RatingPoint(achieved_at, tournament_id)
         states.users[user_id].results[specialization][point] = RatedResult(

@@ -26,12 +26,14 @@ from sinks.ledger.debts import announce_debts
 from sinks.ledger.fold import Folded, Policy, fold
 from sinks.ledger.letters import record_dead_letters
 from sinks.ledger.rosters import record_rosters
-from sinks.ledger.rules import RewardEvent, Rules
+from sinks.ledger.rules import RewardEvent, Rules, source_keys
 from sinks.ledger.rulesets import fetch_rulesets
 from sinks.ledger.settled import find_settled
+from sinks.ledger.sources import Sources, create_sources
 from sinks.ledger.states import States, Wanted, fetch_sources, load_results, lock_states
 from sinks.ledger.writing import write_rows
 from sinks.outbox import OutboxMessage, write_messages
+from sinks.prepared import Statement, execute
 from sinks.replay_runs import write_checkpoint
 
 ANY_CORRECTION = 2**15
@@ -39,7 +41,7 @@ ANY_CORRECTION = 2**15
 
 # One sequence for all, without a cache: numbers are taken while the users' locks are held, so that a user's receipts
 # are numbered in the order in which they were decided.
-NUMBER = "SELECT nextval('reward_receipts_seq') FROM generate_series(1, %s)"
+NUMBER = Statement("number_receipts", "SELECT nextval('reward_receipts_seq') FROM generate_series(1, $1::int)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,19 +62,24 @@ class Decided:
 
 
 def record_in_transaction(
-    cursor: Cursor, batch: Batch, basis: Decided, identity: Identity, *, expect_duplicates: bool
+    cursor: Cursor, batch: Batch, basis: Decided, identity: Identity, missing: Sources, *, expect_duplicates: bool
 ) -> Recorded:
     """Do all that recording `batch` means, within the caller's transaction.
 
-    `expect_duplicates` looks for what was recorded before without taking a lock: it pays off in a redelivery.
+    `missing` are the tournaments and sessions it speaks of that may not exist yet. `expect_duplicates` looks for what was
+    recorded before without taking a lock: it pays off in a redelivery.
     """
     positions.advance(cursor, identity.group, identity.owner, batch.claims)
     if batch.rule_change is not None:
         basis = replace(basis, ruleset=batch.rule_change.ruleset)
-    settled = find_settled(cursor, batch.deliveries, basis.rules, batch.rule_change) if expect_duplicates else {}
+    keys = source_keys(batch.deliveries, basis.rules)
+    settled = find_settled(cursor, batch.deliveries, keys, batch.rule_change) if expect_duplicates else {}
     order = [index for index in _deciding_order(batch.deliveries) if index not in settled]
     unsettled = replace(batch, deliveries=[batch.deliveries[index] for index in order])
-    folded, rosters = _record_unsettled(cursor, unsettled, basis)
+    folded = _record_unsettled(cursor, unsettled, [keys[index] for index in order], basis)
+    # Late: whoever meets the same new source waits for the rest of this transaction, which should not be long.
+    create_sources(cursor, missing)
+    rosters = record_rosters(cursor, folded.rosters)
     decided = settled | dict(zip(order, folded.decisions, strict=True))
     decisions = [decided[index] for index in range(len(batch.deliveries))]
     recorded = replace(_count(decisions, rosters), adjusted=len(folded.adjusted))
@@ -99,30 +106,37 @@ def _deciding_order(deliveries: Sequence[Delivery]) -> Sequence[int]:
     return sorted(range(len(deliveries)), key=users.__getitem__)
 
 
-def _record_unsettled(cursor: Cursor, batch: Batch, basis: Decided) -> tuple[Folded, tuple[int, int, int]]:
-    events = [
-        event
-        for d in batch.deliveries
-        if type(event := d.parsed) is not Refused and type(event) is not TournamentRoster
-    ]
+def _record_unsettled(cursor: Cursor, batch: Batch, keys: Sequence[str], basis: Decided) -> Folded:
+    events = reward_events(batch.deliveries, keys)
     if events:
         states = _load(cursor, batch, events, basis)
-        cursor.execute(NUMBER, (len(events) * (1 if batch.rule_change is None else 2),))
+        execute(cursor, (NUMBER, (len(events) * (1 if batch.rule_change is None else 2),)))
         seqs = iter([number for (number,) in cursor.fetchall()])
-        folded = _fold(cursor, batch, states, basis, seqs)
+        folded = _fold(cursor, batch, keys, states, basis, seqs)
         if batch.rule_change is not None and not batch.rule_change.allow_decrease:
             _refuse_decreases(folded)
         write_rows(cursor, folded.rows, states)
         announce_debts(cursor, folded.rows.credit_deltas, states.users)
     else:
-        folded = _fold(cursor, batch, States(), basis, iter(()))
-    rosters = record_rosters(cursor, folded.rosters) if folded.rosters else (0, 0, 0)
+        folded = _fold(cursor, batch, keys, States(), basis, iter(()))
     if folded.refused:
         record_dead_letters(cursor, folded.refused, replayed=batch.checkpoint is not None)
     if batch.origin in {"http", "cli"}:
         folded.rows.messages.extend(_publications(batch.deliveries, folded))
     write_messages(cursor, folded.rows.messages)
-    return folded, rosters
+    return folded
+
+
+KeyedEvent = tuple[str, RewardEvent]
+
+
+def reward_events(deliveries: Sequence[Delivery], keys: Sequence[str]) -> list[KeyedEvent]:
+    """The events that decide rewards, each with its source's key."""
+    return [
+        (key, event)
+        for delivery, key in zip(deliveries, keys, strict=True)
+        if type(event := delivery.parsed) is not Refused and type(event) is not TournamentRoster
+    ]
 
 
 def _refuse_decreases(folded: Folded) -> None:
@@ -132,12 +146,13 @@ def _refuse_decreases(folded: Folded) -> None:
     refuse_decreases(decreases)
 
 
-def _load(cursor: Cursor, batch: Batch, events: Sequence[RewardEvent], basis: Decided) -> States:
+def _load(cursor: Cursor, batch: Batch, keyed: Sequence[KeyedEvent], basis: Decided) -> States:
+    events = [event for _, event in keyed]
     users = {event_subject(event) for event in events}
     users |= {event.receiver_id for event in events if type(event) is CreditTransfer}
     creating = _creating(users, batch.deliveries, events, basis)
     states = lock_states(cursor, users, creating=creating, levels=basis.levels)
-    wanted = wanted_sources(events, basis.rules, everything=batch.rule_change is not None)
+    wanted = wanted_sources(keyed, everything=batch.rule_change is not None)
     for key, recorded in fetch_sources(cursor, wanted).items():
         states.users[wanted[key].user_id].sources[key] = recorded
     _load_results(cursor, events, states, basis, batch.rule_change)
@@ -169,14 +184,13 @@ def _creating(
     return users - (refused - obeyed)
 
 
-def wanted_sources(events: Iterable[RewardEvent], rules: Rules, *, everything: bool = False) -> dict[str, Wanted]:
-    """The sources that `events` speak of, by the key of their first receipt, each at the highest revision they bring.
+def wanted_sources(keyed: Iterable[KeyedEvent], *, everything: bool = False) -> dict[str, Wanted]:
+    """The sources that the events speak of, by the key of their first receipt, each at the highest revision they bring.
 
     With `everything`, also what only a correction reads is wanted of them, in any case.
     """
     wanted: dict[str, Wanted] = {}
-    for event in events:
-        key = rules.base_key(event)
+    for key, event in keyed:
         source = _wanted(event)
         known = wanted.get(key)
         if known is None or known.revision < source.revision:
@@ -219,10 +233,13 @@ def _rates_otherwise(cursor: Cursor, states: States, basis: Decided) -> bool:
     return any(ruleset.content.rating != basis.ruleset.content.rating for ruleset in pinned)
 
 
-def _fold(cursor: Cursor, batch: Batch, states: States, basis: Decided, seqs: Iterator[int]) -> Folded:
+def _fold(
+    cursor: Cursor, batch: Batch, keys: Sequence[str], states: States, basis: Decided, seqs: Iterator[int]
+) -> Folded:
     policy = policy_for(cursor, states.sources(), basis.ruleset)
     return fold(
         batch.deliveries,
+        keys,
         states.users,
         rules=basis.rules,
         policy=policy,
