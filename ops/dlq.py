@@ -146,17 +146,18 @@ def retry(
     outcomes, unfit = [], []
     for id_ in ids or _open(connect, wanted):
         try:
-            outcomes.append(retry_dead_letter(connect, id_, actor=acting(actor)))
+            retried = retry_dead_letter(connect, id_, actor=acting(actor))
         except NotRetried as error:
             # One that only a filter named may have been dealt with by somebody else since it was found.
             unfit += [str(error)] if ids else []
+            continue
+        outcomes.append(retried)
+        if not as_json:
+            why = f": {retried.reason}: {retried.detail}" if retried.outcome == "refused" else ""
+            typer.echo(f"{retried.id}: {retried.outcome}{why}")
     refused = sum(retried.outcome == "refused" for retried in outcomes)
     if as_json:
         typer.echo(json.encode({"retried": [retried._asdict() for retried in outcomes], "refused": refused}))
-    else:
-        for retried in outcomes:
-            why = f": {retried.reason}: {retried.detail}" if retried.outcome == "refused" else ""
-            typer.echo(f"{retried.id}: {retried.outcome}{why}")
     if unfit:
         raise LaurelsError("; ".join(unfit))
     if refused:
@@ -202,7 +203,7 @@ def _refuse_unless_named(wanted: Filter, *, everything: bool, or_else: str) -> N
     """One way of saying which, and no other: what an id means must not depend on what else is typed."""
     filtered = wanted._replace(ids=None) != Filter(status="open")
     if bool(wanted.ids) + filtered + everything != 1:
-        message = f"say which: {or_else}"
+        message = f"say which in one way: {or_else}"
         raise typer.BadParameter(message)
 
 

@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 from msgspec import json
 from rich.console import Console
-from rich.table import Table
+from rich.table import Column, Table
 from rich.text import Text
 
 from ops.options import AsJson
@@ -89,7 +89,7 @@ def _tell(story: Story) -> None:
         has = "no progress" if progress is None else f"level {progress['current_level']}, {progress['total_xp']} XP"
         holds = "no license" if license_ is None else f"license at level {license_['current_level']}"
         console.print(f"{both['specialization']}: {has}; {holds}")
-    table = Table("number", "when", "event", "entries")
+    table = Table("number", "when", Column("event", overflow="fold"), Column("entries", overflow="fold"))
     for receipt in story.receipts:
         entries = "\n".join(map(_entry_line, receipt["entries"]))
         table.add_row(str(receipt["seq"]), receipt["occurred_at"][:19], Text(receipt["event_key"]), entries)

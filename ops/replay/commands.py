@@ -17,7 +17,7 @@ from rich.table import Column, Table
 from ops.cli import EXIT_DIFFERENT
 from ops.options import Actor, AsJson, acting, known_topics
 from ops.replay import rule_change, runs
-from ops.replay.planning import Plan, make_plan
+from ops.replay.planning import Plan, UserChange, make_plan
 from ops.replay.request import Request, find_live, find_parts, parse_bound, parse_partitions
 from schemas.errors import LaurelsError
 from schemas.events import EVENT_TOPICS
@@ -338,11 +338,17 @@ def _print_plan(made: Plan, *, as_json: bool) -> None:
         tables.add_row(name, str(made.inserted.get(name, 0)), str(made.changed.get(name, 0)))
     console.print(tables)
     users = Table("user", "events", "XP", "credits", "skill points", "badges", "levels")
-    for user in made.users[:SHOWN]:
+    total = UserChange(0)
+    for user in made.users:
+        total.events += user.events
+        total.xp += user.xp
+        total.credits += user.credits
+        total.skill_points += user.skill_points
+    for name, user in [*((str(user.user_id), user) for user in made.users[:SHOWN]), ("all", total)]:
         badges = [*user.badges, *(f"-{badge}" for badge in user.revoked)]
         levels = [f"{name} {before}->{after}" for name, before, after in user.levels]
         numbers = (user.events, f"{user.xp:+d}", f"{user.credits:+d}", user.skill_points)
-        users.add_row(str(user.user_id), *map(str, numbers), " ".join(badges), " ".join(levels))
+        users.add_row(name, *map(str, numbers), " ".join(badges), " ".join(levels))
     if made.users:
         console.print(users)
     if len(made.users) > SHOWN:

@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 import pytest
 from msgspec.structs import replace
 
+from ops.cli import main
 from ops.replay import reading
 from schemas.events import TOURNAMENT_RESULTS
 from sinks.batch import Batch
@@ -30,7 +31,9 @@ def test_a_replay_of_what_was_applied_changes_no_row(academy: Academy, laurels: 
     assert everything(academy.url) == before
 
 
-def test_users_restored_from_an_older_backup_get_back_what_the_plan_says(academy: Academy, laurels: Laurels) -> None:
+def test_users_restored_from_an_older_backup_get_back_what_the_plan_says(
+    academy: Academy, laurels: Laurels, capsys: pytest.CaptureFixture[str]
+) -> None:
     balances = query(academy.url, "SELECT id, xp_balance, credit_balance FROM users ORDER BY id")
     # Users 1 and 2 together: they hold the two ends of a transfer.
     restore_empty(academy, [1, 2])
@@ -38,6 +41,12 @@ def test_users_restored_from_an_older_backup_get_back_what_the_plan_says(academy
     planned = laurels("replay", "plan")
     assert everything(academy.url) == before
     assert [user["user_id"] for user in planned["users"]] == [1, 2]
+    with pytest.raises(SystemExit):
+        main(["replay", "plan"])
+    (totals,) = [line for line in capsys.readouterr().out.splitlines() if line.startswith("│ all ")]
+    told = [cell.strip() for cell in totals.split("│")[2:6]]
+    sums = {name: sum(user[name] for user in planned["users"]) for name in ("events", "xp", "credits", "skill_points")}
+    assert told == [str(sums["events"]), f"{sums['xp']:+d}", f"{sums['credits']:+d}", str(sums["skill_points"])]
     assert planned["inserted"]["reward_receipts"] == 19
     applied = laurels("replay", "apply", "--plan", planned["plan"])
     assert applied["counts"]["recorded"] == 19
