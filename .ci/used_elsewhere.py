@@ -7,9 +7,9 @@ heads, run_args
 # pydantic-settings looks for these in a settings class.
 _.model_config, _.settings_customise_sources, _.get_field_value
 
-# Python itself: a context manager's arguments, the cause of an exception.
+# Python itself: a context manager's arguments, the cause of an exception, what `mapping[key] = value` calls.
 traceback
-_.__cause__
+_.__cause__, _.__setitem__
 
 # psycopg2 looks for these on a connection or cursor; http.server on a handler or server.
 _.autocommit, _.itersize

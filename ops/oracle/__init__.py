@@ -4,7 +4,7 @@ It shares no code with the rules it checks, not even the reading of bytes. An im
 """
 
 from ops.oracle.book import ENTRY_COLUMNS, ENTRY_KEYS, DigestBook, RowBook
-from ops.oracle.fold import Oracle, Outcome, Record, event_key
+from ops.oracle.fold import Oracle, Outcome, Record, Roster, event_key
 from ops.oracle.given import GivenReceipt, take_as_given
 from ops.oracle.ratings import ratings
 from ops.oracle.reading import Fact, Unreadable, read
@@ -18,6 +18,7 @@ __all__ = [
     "Oracle",
     "Outcome",
     "Record",
+    "Roster",
     "RowBook",
     "Unreadable",
     "event_key",

@@ -1,7 +1,7 @@
 """What the oracle writes its append-only rows into: a book that keeps them, or one that keeps a digest per user.
 
-A digest is the sum of the rows' hashes, so that rows may come in any order, and Postgres can compute the same from its
-own rows: `ENTRY_COLUMNS` are what both sides put into a row's text.
+A digest is the sum of the rows' hashes in all tables, so that rows may come in any order, and Postgres can compute the
+same from its own rows: `ENTRY_COLUMNS` are what both sides put into a row's text.
 """
 
 import struct
@@ -57,14 +57,14 @@ class RowBook:
 
 
 class DigestBook:
-    """Keeps, per table and user, the sum of the rows' hashes."""
+    """Keeps, per user, the sum of the rows' hashes."""
 
     def __init__(self) -> None:
-        self.digests: dict[str, dict[int, int]] = {table: defaultdict(int) for table in ENTRY_COLUMNS}
+        self.digests: defaultdict[int, int] = defaultdict(int)
 
-    def write(self, table: str, row: Row) -> None:
+    def write(self, table: str, row: Row) -> None:  # noqa: ARG002 - a table's rows look like no other's
         """Add the row's hash to its user's."""
-        self.digests[table][row[0]] += row_hash(row)
+        self.digests[row[0]] += row_hash(row)
 
 
 _JOINED: Final = tuple("|".join(["%s"] * columns) for columns in range(max(map(len, ENTRY_COLUMNS.values())) + 1))

@@ -1,13 +1,14 @@
 """The oracle: folds records one by one, as an auditor with a calculator would, and says what must have been written."""
 
 from collections.abc import Mapping, Sequence
+from sys import intern
 from typing import Any, Literal, NamedTuple
 
 from ops.oracle.accounts import Accounts, Changes
 from ops.oracle.book import Book, RowBook
 from ops.oracle.reading import Fact, Unreadable, read
 from ops.oracle.rules import Rules
-from ops.oracle.state import GAVE_NOTHING, Given, Receipt, Source, Standing, User
+from ops.oracle.state import GAVE_NOTHING, Given, Memory, Receipt, Source, SourceKey, Standing, User
 
 Judgement = Literal["first", "correction", "duplicate", "remembered", "stale", "conflict"]
 OutcomeKind = Literal["recorded", "duplicate", "stale", "dead_letter"]
@@ -47,7 +48,8 @@ class Oracle(Accounts):
     """All users' state as the records folded so far make it.
 
     `levels` holds the XP needed for level 1, 2, 3, ... per specialization; `rulesets` their contents by hash, `active`
-    the one that decides new sources unless `apply` is told another. Rows of append-only tables go to `book`.
+    the one that decides new sources unless `apply` is told another. Rows of append-only tables go to `book`. What is
+    remembered by event goes to `sources` and `rosters`; all else is by user.
     """
 
     def __init__(
@@ -56,14 +58,14 @@ class Oracle(Accounts):
         rulesets: Mapping[str, Mapping[str, Any]],
         active: str,
         book: Book | None = None,
+        sources: Memory[Source] | None = None,
+        rosters: Memory[Roster] | None = None,
     ) -> None:
         super().__init__(levels, RowBook() if book is None else book)
         self.rules = {name: Rules(content) for name, content in rulesets.items()}
         self.active = active
-        self.orders: dict[str, Source] = {}
-        """Commands and transfers by event key."""
-        self.rosters: dict[int, Roster] = {}
-        self._shared: dict[Given, Given] = {}
+        self.sources: Memory[Source] = {} if sources is None else sources
+        self.rosters: Memory[Roster] = {} if rosters is None else rosters
 
     # One record.
 
@@ -83,12 +85,7 @@ class Oracle(Accounts):
 
     def source(self, fact: Fact) -> Source | None:
         """The recorded source that a fact is about."""
-        if fact.kind in ("command", "transfer"):
-            return self.orders.get(event_key(fact))
-        user = self.users.get(fact.user_id)
-        if user is None:
-            return None
-        return (user.tournaments if fact.kind == "tournament" else user.sessions).get(fact.source)  # type: ignore[arg-type]
+        return self.sources.get((fact.kind, fact.source, fact.user_id))
 
     def judge(self, fact: Fact) -> Judgement:
         """How the fact stands to what is recorded of its source."""
@@ -122,34 +119,31 @@ class Oracle(Accounts):
                     return self._apply_command(fact, seq)
                 if fact.kind == "transfer":
                     return self._apply_transfer(fact, seq)
-                return self._apply_source(fact, seq, ruleset or self.active)
+                known = None if judgement == "first" else self.source(fact)
+                return self._apply_source(fact, known, seq, intern(ruleset or self.active))
 
     def apply_roster(self, fact: Fact, record: Record) -> Outcome:
         """A later roster replaces the earlier; of equal times the later offset does, unless it says the same."""
-        assert isinstance(fact.source, int)
-        known = self.rosters.get(fact.source)
+        known = self.rosters.get(source_key(fact))
         if known is not None:
             if fact.occurred_us < known.finalized_us:
                 return Outcome("stale")
             if fact.occurred_us == known.finalized_us and fact.payload == (known.participants, known.user_ids):
                 return Outcome("duplicate")
-        self.rosters[fact.source] = Roster(
+        self.rosters[source_key(fact)] = Roster(
             fact.occurred_us, fact.payload[0], fact.payload[1], record.partition, record.offset
         )
         return Outcome("recorded")
 
     # Results and presences.
 
-    def _apply_source(self, fact: Fact, seq: int | None, ruleset: str) -> Outcome:
+    def _apply_source(self, fact: Fact, known: Source | None, seq: int | None, ruleset: str) -> Outcome:
         user = self.user(fact.user_id)
         changes = Changes(fact.occurred_us, seq)
-        sources: dict[Any, Source] = user.tournaments if fact.kind == "tournament" else user.sessions
-        source = sources.get(fact.source)
-        first = source is None
-        if source is None:
-            source = sources[fact.source] = Source(fact, seq, ruleset)
+        first = known is None
+        source = Source(fact, seq, ruleset) if known is None else known
         rules = self.rules[source.ruleset or ruleset]
-        new = self._give(user, fact, source.given, rules, "" if first else f"_R{fact.revision}", changes)
+        new = self._give(user, fact, source, rules, "" if first else f"_R{fact.revision}", changes)
         if not first:
             source.revision, source.payload, source.adopted = fact.revision, fact.payload, False
             source.occurred_us = fact.occurred_us
@@ -157,6 +151,8 @@ class Oracle(Accounts):
             if not source.withdrawn:
                 source.row = fact.payload
         source.given, source.seq, source.ruleset = new, seq, source.ruleset or ruleset
+        if first:
+            self.sources[source_key(fact)] = source
         base = event_key(fact)
         key = base if first else f"{base}_r{fact.revision}"
         receipt = Receipt(
@@ -173,27 +169,26 @@ class Oracle(Accounts):
         if user is None or ruleset not in self.rules:
             return None
         source_id = int(base_key.split("_")[1])
-        is_result = base_key.startswith("tournament_")
-        source = (user.tournaments if is_result else user.sessions).get(source_id)
+        kind: Literal["tournament", "session"] = "tournament" if base_key.startswith("tournament_") else "session"
+        source = self.sources.get((kind, source_id, user_id))
         if source is None or source.payload is None or source.adopted:
             return None
-        kind: Literal["tournament", "session"] = "tournament" if is_result else "session"
         fact = Fact(kind, user_id, source_id, source.revision, source.payload, source.occurred_us)
         changes = Changes(fact.occurred_us, seq)
-        source.given = self._give(user, fact, source.given, self.rules[ruleset], f"_A{run.upper()}", changes)
+        source.given = self._give(user, fact, source, self.rules[ruleset], f"_A{run.upper()}", changes)
         source.seq, source.ruleset = seq, ruleset
         key = f"{base_key}_a{run}"
         return Receipt(key, user_id, base_key, source.revision, ruleset, fact.occurred_us, changes.grant)
 
-    def _give(self, user: User, fact: Fact, old: Given, rules: Rules, mark: str, changes: Changes) -> Given:
+    def _give(self, user: User, fact: Fact, source: Source, rules: Rules, mark: str, changes: Changes) -> Given:
         """Make what a source has given into what the fact is worth. `mark` ends the types and keys of the entries."""
-        new = self.worth_of(fact, rules)
+        old, new = source.given, self.worth_of(fact, rules)
         self.touch(user, _specialization(fact), changes)
         self._book_credits(fact, new.credits - old.credits, mark, changes)
         self._book_skills(fact, old, new, mark, changes)
         self._book_xp(fact, old, new, mark, changes)
         if old.badges != new.badges:
-            self._move_badges(user, fact, old.badges, new.badges, changes)
+            _move_badges(source, fact.occurred_us, new.badges, changes)
         for counted, sign in ((old.counted, -1), (new.counted, 1)):
             if counted is not None:
                 self.touch(user, counted[0], changes)
@@ -218,7 +213,7 @@ class Oracle(Accounts):
             if worth.counts:
                 counted = (specialization, 1, payload[3], payload[4])
         named = tuple(dict.fromkeys([name for name, _ in skills])) if worth.points else ()
-        given = Given(
+        return Given(
             specialization,
             worth.xp,
             worth.credits,
@@ -226,7 +221,6 @@ class Oracle(Accounts):
             (worth.badge,) if worth.badge else (),
             counted,
         )
-        return self._shared.setdefault(given, given)
 
     def _book_xp(self, fact: Fact, old: Given, new: Given, mark: str, changes: Changes) -> None:
         kind = "TOURNAMENT_REWARD" if fact.kind == "tournament" else "SESSION_ATTENDANCE"
@@ -268,21 +262,6 @@ class Oracle(Accounts):
                 )
                 changes.add("skills", [skill, points])
 
-    def _move_badges(
-        self, user: User, fact: Fact, old: tuple[str, ...], new: tuple[str, ...], changes: Changes
-    ) -> None:
-        assert isinstance(fact.source, int)
-        for badge in old:
-            if badge not in new:
-                earned, _ = user.badges.get((fact.source, badge), (0, False))
-                user.badges[fact.source, badge] = (earned, True)
-                changes.add("revoked", badge)
-        for badge in new:
-            if badge not in old:
-                earned, _ = user.badges.get((fact.source, badge), (fact.occurred_us, False))
-                user.badges[fact.source, badge] = (earned, False)
-                changes.grant["badge"] = badge
-
     def _pay_bonus(self, user: User, fact: Fact, rules: Rules, mark: str, changes: Changes) -> None:
         standing = user.standings[_specialization(fact)]
         reached = standing.sessions // rules.bonus_every
@@ -296,7 +275,7 @@ class Oracle(Accounts):
 
     def _apply_command(self, fact: Fact, seq: int | None) -> Outcome:
         key = event_key(fact)
-        self.orders[key] = Source(fact, seq, None)
+        self.sources[source_key(fact)] = Source(fact, seq, None)
         reason = self._refusal(fact)
         if reason:
             receipt = Receipt(key, fact.user_id, None, 1, None, fact.occurred_us, {"refused": reason})
@@ -335,7 +314,7 @@ class Oracle(Accounts):
 
     def _apply_transfer(self, fact: Fact, seq: int | None) -> Outcome:
         key = event_key(fact)
-        source = self.orders[key] = Source(fact, seq, None)
+        source = self.sources[source_key(fact)] = Source(fact, seq, None)
         receiver, amount, _ = fact.payload
         sender = self.user(fact.user_id)
         self.user(receiver)
@@ -353,6 +332,11 @@ class Oracle(Accounts):
 OPERATIONS = {"tournament": "result", "session": "presence", "command": "level"}
 
 
+def source_key(fact: Fact) -> SourceKey:
+    """What the fact's source is remembered under."""
+    return fact.kind, fact.source, fact.user_id
+
+
 def event_key(fact: Fact) -> str:
     """The key of the source's first receipt."""
     if fact.kind == "transfer":
@@ -364,6 +348,21 @@ def _specialization(fact: Fact) -> str:
     """The specialization that a result or presence names."""
     specialization: str = fact.payload[3 if fact.kind == "tournament" else 1]
     return specialization
+
+
+def _move_badges(source: Source, at_us: int, new: tuple[str, ...], changes: Changes) -> None:
+    old, badges = source.given.badges, dict(source.badges)
+    for badge in old:
+        if badge not in new:
+            earned, _ = badges.get(badge, (0, False))
+            badges[badge] = (earned, True)
+            changes.add("revoked", badge)
+    for badge in new:
+        if badge not in old:
+            earned, _ = badges.get(badge, (at_us, False))
+            badges[badge] = (earned, False)
+            changes.grant["badge"] = badge
+    source.badges = badges
 
 
 def _count(standing: Standing, counted: tuple[str, int, int, int], sign: int) -> None:

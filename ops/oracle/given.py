@@ -4,7 +4,7 @@ import re
 from typing import Any, NamedTuple
 
 from ops.oracle.fold import Oracle
-from ops.oracle.state import GAVE_NOTHING, Given, Source, Standing, User
+from ops.oracle.state import GAVE_NOTHING, Given, Source, SourceKey, Standing, User
 
 SOURCE_KEY = re.compile(r"(tournament|session)_([0-9]+)_(?:result|presence)_[0-9]+(?:_r[0-9]+|_a[0-9a-f]{8})?")
 ORDER_KEY = re.compile(r"(command|transfer)_(.+)_(?:level|transfer)_[0-9]+", re.DOTALL)
@@ -40,18 +40,22 @@ def take_as_given(oracle: Oracle, receipt: GivenReceipt) -> bool:
         kind = source_key[1]
         source_id: int | str = int(source_key[2])
         user = oracle.user(receipt.user_id)
-        sources = user.tournaments if kind == "tournament" else user.sessions
-        source = sources.setdefault(int(source_id), Source(None, receipt.seq, receipt.ruleset))
+        where: SourceKey = kind, source_id, receipt.user_id
+        source = oracle.sources.get(where)
+        if source is None:
+            source = oracle.sources[where] = Source(None, receipt.seq, receipt.ruleset)
         _give_source(user, source, receipt)
         if kind == "tournament":
-            _give_badges(user, int(source_id), receipt)
+            _give_badges(source, receipt)
     else:
         order_key = ORDER_KEY.fullmatch(receipt.event_key)
         if order_key is None:
             return False
         kind, source_id = order_key[1], order_key[2]
-        source = oracle.orders[receipt.event_key] = Source(None, receipt.seq, receipt.ruleset)
+        source = Source(None, receipt.seq, receipt.ruleset)
         source.occurred_us = receipt.occurred_us
+        named = source_id.removeprefix(f"{receipt.user_id}-") if kind == "transfer" else source_id
+        oracle.sources[kind, named, receipt.user_id] = source
         if "refused" not in receipt.grant:
             oracle.user(receipt.user_id).loose |= kind == "command"
     if not receipt.adopted:
@@ -93,13 +97,15 @@ def _give_source(user: User, source: Source, receipt: GivenReceipt) -> None:
     source.occurred_us = receipt.occurred_us
 
 
-def _give_badges(user: User, tournament: int, receipt: GivenReceipt) -> None:
+def _give_badges(source: Source, receipt: GivenReceipt) -> None:
+    badges = dict(source.badges)
     for badge in receipt.grant.get("revoked", ()):
-        earned, _ = user.badges.get((tournament, badge), (0, False))
-        user.badges[tournament, badge] = (earned, True)
+        earned, _ = badges.get(badge, (0, False))
+        badges[badge] = (earned, True)
     for badge in receipt.grant.get("badges", [receipt.grant["badge"]] if "badge" in receipt.grant else []):
-        earned, _ = user.badges.get((tournament, badge), (0 if receipt.adopted else receipt.occurred_us, False))
-        user.badges[tournament, badge] = (earned, False)
+        earned, _ = badges.get(badge, (0 if receipt.adopted else receipt.occurred_us, False))
+        badges[badge] = (earned, False)
+    source.badges = badges
 
 
 def _move(oracle: Oracle, receipt: GivenReceipt, kind: str, source_id: int | str) -> None:

@@ -4,22 +4,25 @@ from collections.abc import Mapping
 from typing import Any
 
 from ops.oracle.rules import Rules, target
-from ops.oracle.state import User
+from ops.oracle.state import Source
 
 Ratings = dict[str, tuple[float, int]]
 """Skill -> rating and number of results."""
 
 
 def ratings(
-    user: User, rulesets: Mapping[str, Rules], active: str, adopted: Mapping[str, Ratings] | None = None
+    tournaments: Mapping[int, Source],
+    rulesets: Mapping[str, Rules],
+    active: str,
+    adopted: Mapping[str, Ratings] | None = None,
 ) -> dict[str, Ratings]:
-    """The user's ratings per specialization; `adopted` are the ones that licenses came with.
+    """A user's ratings per specialization, out of their tournaments; `adopted` are the ones that licenses came with.
 
     Each result counts as the ruleset has it that stands for its tournament.
     """
     found: dict[str, Ratings] = {name: dict(skills) for name, skills in (adopted or {}).items()}
     results: list[tuple[int, int, tuple[Any, ...], Rules]] = []
-    for tournament, source in user.tournaments.items():
+    for tournament, source in tournaments.items():
         row = source.row
         if row is not None and row[4] and not source.adopted and not source.withdrawn:
             results.append((row[5], tournament, row, rulesets[source.ruleset or active]))

@@ -176,19 +176,24 @@ def _unmeasured(name: str) -> tuple[str, None]:
 def _instant(document: dict[str, Any], name: str) -> int:
     """Microseconds since 1970 of an RFC 3339 time; digits beyond the sixth of a fraction are cut off."""
     value = document.get(name)
-    match = INSTANT.fullmatch(value) if type(value) is str else None
-    if match is None:
+    moment = _moment(value) if type(value) is str else None
+    if moment is None or not EARLIEST_US <= moment <= LATEST_US:
         raise Unreadable("invalid_event", name)
+    return moment
+
+
+@lru_cache(maxsize=10_000)
+def _moment(text: str) -> int | None:
+    """The same of a text, None where it is no time. Those who were at one session or tournament tell the same one."""
+    match = INSTANT.fullmatch(text)
+    if match is None:
+        return None
     seconds, fraction, zone = match.groups()
     try:
         moment = int(datetime.fromisoformat(seconds + zone).timestamp()) * 1_000_000
-    except (ValueError, OverflowError) as error:
-        raise Unreadable("invalid_event", name) from error
-    if fraction:
-        moment += int(fraction[:6].ljust(6, "0"))
-    if not EARLIEST_US <= moment <= LATEST_US:
-        raise Unreadable("invalid_event", name)
-    return moment
+    except (ValueError, OverflowError):
+        return None
+    return moment + int(fraction[:6].ljust(6, "0")) if fraction else moment
 
 
 def _status(document: dict[str, Any], allowed: Collection[str]) -> str:

@@ -1,12 +1,31 @@
-"""What the oracle remembers of each user: standings, and one small record per source."""
+"""What the oracle remembers: each user's standings, and one small record per source."""
 
-from typing import Any, NamedTuple
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Any, Final, NamedTuple, Protocol, TypeVar
 
 from ops.oracle.reading import Fact
 
+SourceKey = tuple[str, int | str, int]
+"""Kind, id and user. A roster is of no user, which is 0."""
+
+Remembered = TypeVar("Remembered")
+
+
+class Memory(Protocol[Remembered]):
+    """Where what is known of sources is kept: a dict, or whatever else can be looked up and written to.
+
+    What was got or set last may still be changed in place, and is then remembered as changed.
+    """
+
+    def get(self, key: SourceKey, /) -> Remembered | None:
+        """What is remembered under the key."""
+
+    def __setitem__(self, key: SourceKey, remembered: Remembered, /) -> None: ...
+
 
 class Given(NamedTuple):
-    """What a source has given so far, bonuses apart. Sources that gave the same share one of these."""
+    """What a source has given so far, bonuses apart."""
 
     specialization: str
     xp: int
@@ -18,6 +37,7 @@ class Given(NamedTuple):
 
 
 GAVE_NOTHING = Given("", 0, 0, (), (), None)
+NO_BADGES: Final[Mapping[str, tuple[int, bool]]] = MappingProxyType({})
 
 
 class Source:
@@ -26,10 +46,12 @@ class Source:
     `payload` is None while nothing says what the recorded revision's payload was (adopted, or in a log that is gone).
     `row` is what the participation or attendance holds (a payload; a withdrawal leaves it as it was); None where that
     is not known either, or where there is no such row. `adopted` is whether the source counts as given before us.
+    `badges` are those it ever earned: when, and whether revoked.
     """
 
     __slots__ = (
         "adopted",
+        "badges",
         "given",
         "occurred_us",
         "payload",
@@ -51,6 +73,7 @@ class Source:
         self.occurred_us = fact.occurred_us if fact else 0
         self.adopted = False
         self.withdrawn = fact is not None and fact.payload[0] == "withdrawn"
+        self.badges = NO_BADGES
         self.result: str | None = None
         """The outcome of a transfer."""
 
@@ -69,19 +92,15 @@ class Standing:
 
 
 class User:
-    """Everything the oracle remembers of one user."""
+    """What the oracle remembers of one user, whatever happened to them: sources are remembered apart."""
 
-    __slots__ = ("badges", "credits", "loose", "sessions", "standings", "tournaments", "xp")
+    __slots__ = ("credits", "loose", "standings", "xp")
 
     def __init__(self) -> None:
         self.xp = self.credits = 0
         self.loose = False
         """Whether a receipt taken as given may have moved sessions or hours without saying so."""
         self.standings: dict[str, Standing] = {}
-        self.tournaments: dict[int, Source] = {}
-        self.sessions: dict[int, Source] = {}
-        self.badges: dict[tuple[int, str], tuple[int, bool]] = {}
-        """(tournament, type) -> when earned, whether revoked."""
 
 
 class Receipt(NamedTuple):

@@ -6,6 +6,7 @@ from typing import Final
 from ops.oracle import Record, Unreadable, event_key, read
 from ops.verification.folding import Reader
 from ops.verification.log import Partition
+from ops.verification.shelf import Shelf
 from ops.verification.snapshot import MICROSECONDS, Snapshot
 
 TOPICS: Final = ("level-commands", "credit-transfers")
@@ -16,29 +17,40 @@ SELECT event_key, {MICROSECONDS.format("occurred_at")} FROM reward_receipts
 """
 
 
-def fetch_applied_at_once(snapshot: Snapshot) -> dict[str, int]:
+KEPT: Final = 5_000
+
+
+def shelf_of_records() -> Shelf[Record]:
+    """For records by event key."""
+    return Shelf(("event_key",), tuple, Record._make, KEPT)
+
+
+def fetch_applied_at_once(snapshot: Snapshot) -> Shelf[int]:
     """What was applied at once, by event key: when it occurred, in microseconds."""
-    return dict(snapshot.stream(RECORDED))
+    recorded = Shelf[int](("event_key",), int, int, KEPT)
+    for *key, occurred_us in snapshot.stream(RECORDED):
+        recorded[tuple(key)] = occurred_us
+    return recorded
 
 
 def find_records(
-    recorded: Mapping[str, int],
+    recorded: Shelf[int],
     reader: Reader,
     partitions: Collection[Partition],
     specializations: Mapping[str, object],
-) -> dict[str, Record]:
+) -> Shelf[Record]:
     """By event key, the record that the outbox sent for each of `recorded`, where `reader` has it.
 
     It carries the very moment that the receipt does; another event under the same key was refused as a conflict.
     """
-    found: dict[str, Record] = {}
+    found = shelf_of_records()
     for where in partitions:
         while (record := reader.next(where)) is not None:
             try:
                 fact = read(record.topic, record.key, record.value, record.timestamp_ms, specializations)
             except Unreadable:
                 continue
-            key = event_key(fact)
-            if recorded.get(key) == fact.occurred_us:
-                found.setdefault(key, record)
+            key = (event_key(fact),)
+            if recorded.get(key) == fact.occurred_us and found.get(key) is None:
+                found[key] = record
     return found

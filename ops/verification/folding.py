@@ -3,24 +3,30 @@
 A partition's records come in offset order, receipts in the order in which they were decided. A record that a receipt
 names waits for its receipt's turn; one that no receipt names (a duplicate, a dead letter, ...) changes nothing if all
 went well, and comes right after the record of the same key that stands before it in the partition.
+
+Nothing is kept in memory of each event: numbers and letters are read along with the log, and who waits waits on a shelf.
 """
 
-from collections import defaultdict, deque
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import closing
 from dataclasses import dataclass
 from hashlib import md5
-from typing import Any, Final, Protocol
+from typing import Any, Final, NamedTuple, Protocol
 
 from ops.oracle import Fact, GivenReceipt, Oracle, Outcome, Record, Unreadable, event_key, take_as_given
 from ops.oracle.state import Receipt
 from ops.verification.log import Partition, Stretch
 from ops.verification.report import Difference, EventAt, Report
+from ops.verification.shelf import Shelf
 from ops.verification.snapshot import LetterRow, Range, ReceiptRow, Snapshot
 from schemas.keys import adjusting_run
 
 FINAL: Final = frozenset({"conflict", "empty_command", "invalid_level", "negative_total"})
 UNFORESEEN: Final = "refused_by_database"
 """What Postgres refused is not in the event's own bytes: nobody else can tell."""
+
+WAITING: Final = 20_000
+"""As many records that wait are kept in memory."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +47,44 @@ class Reader(Protocol):
         """Stop reading."""
 
 
+class Met(NamedTuple):
+    """A record that was read, and the dead letter that stands at its coordinates."""
+
+    record: Record
+    letter: LetterRow | None
+
+
+def _pack_met(met: Met) -> tuple[Any, ...]:
+    return tuple(met.record), met.letter and tuple(met.letter)
+
+
+def _unpack_met(packed: tuple[Any, ...]) -> Met:
+    record, letter = packed
+    return Met(Record._make(record), letter and LetterRow._make(letter))
+
+
+class _Log:
+    """A partition's log as it is read, the `place`th of all.
+
+    `latest` is by key the last receipt that a record waits for, `letter` the next dead letter.
+    """
+
+    __slots__ = ("_letters", "latest", "letter", "place")
+
+    def __init__(self, place: int, letters: Iterator[LetterRow]) -> None:
+        self.place = place
+        self.latest: dict[bytes | None, int] = {}
+        self._letters = letters
+        self.letter = next(letters, None)
+
+    def take_letter(self) -> LetterRow:
+        """The next dead letter, which there must be."""
+        letter = self.letter
+        assert letter is not None
+        self.letter = next(self._letters, None)
+        return letter
+
+
 class Folding:
     """One pass over the log. What it finds about receipts, dead letters and rosters' records goes to `report`."""
 
@@ -51,7 +95,7 @@ class Folding:
         readable: Mapping[Partition, Readable],
         oracle: Oracle,
         report: Report,
-        at_once: Mapping[str, Record],
+        at_once: Shelf[Record],
     ) -> None:
         self._snapshot = snapshot
         self._reader = reader
@@ -60,16 +104,19 @@ class Folding:
         self._report = report
         self._at_once = at_once
         self._found_apart = snapshot.found_apart()
-        self._letters = {
-            (letter.topic, letter.partition, letter.offset): letter
-            for letter in snapshot.letters()
-            if self._is_readable(letter.topic, letter.partition, letter.offset, letter.log_id)
-        }
         ranges = [Range(*where, part.log_id, part.stretch.start, part.stretch.end) for where, part in readable.items()]
-        self._numbers = dict(zip(readable, snapshot.numbers(ranges), strict=True))
-        self._latest: dict[Partition, dict[bytes | None, int]] = {where: {} for where in readable}
-        self._waiting: dict[tuple[str, int, int], Record] = {}
-        self._followers: defaultdict[int, deque[Record]] = defaultdict(deque)
+        self._numbers = snapshot.numbers(ranges)
+        self._logs = {
+            where: _Log(place, snapshot.letters(part))
+            for place, (where, part) in enumerate(zip(readable, ranges, strict=True))
+        }
+        self._waiting = Shelf[Met](("topic", "partition", "position"), _pack_met, _unpack_met, WAITING)
+        self._followers = Shelf[list[Met]](
+            ("number",),
+            lambda all_: [_pack_met(met) for met in all_],
+            lambda all_: list(map(_unpack_met, all_)),
+            WAITING,
+        )
         self._reached = 0
         self.unrecorded: dict[int, EventAt] = {}
         """Numbers given to events that should have a receipt and have none, all below zero."""
@@ -78,29 +125,37 @@ class Folding:
 
     def run(self) -> None:
         """Fold everything."""
+        with closing(self._numbers), closing(self._waiting), closing(self._followers):
+            self._fold_receipts()
+            self._fold_the_rest()
+
+    def _fold_receipts(self) -> None:
         for receipt in self._snapshot.receipts():
             self._reached = receipt.seq
             self._report.count("reward_receipts")
             if not self._names_a_record(receipt):
                 self._apply_without_record(receipt)
             else:
-                record = self._record_of(receipt)
-                if record is None:
+                met = self._record_of(receipt)
+                if met is None:
                     self._differ_receipt(receipt, "a committed record at its coordinates", "none")
                 else:
-                    self._apply(record, receipt)
-            for record in self._followers.pop(receipt.seq, ()):
-                self._apply(record, None)
-        for where in self._readable:
+                    self._apply(met, receipt)
+            for met in self._followers.pop((receipt.seq,)) or ():
+                self._apply(met, None)
+
+    def _fold_the_rest(self) -> None:
+        for where, log in self._logs.items():
             while (record := self._reader.next(where)) is not None:
-                self._route(where, record)
-        for records in list(self._followers.values()):
-            for record in records:
-                self._apply(record, None)
-        for letter in self._letters.values():
-            self._differ_letter(
-                EventAt(letter.topic, letter.partition, letter.offset), None, letter.reason, letter.user_id
-            )
+                self._route(log, self._meet(log, record))
+            while log.letter is not None:
+                self._differ_unmet(log.take_letter())
+        for _, followers in self._followers.sorted_by("number"):
+            for met in followers:
+                self._apply(met, None)
+        for _, met in self._waiting.sorted_by("position"):
+            if met.letter is not None:
+                self._differ_unmet(met.letter)
 
     # The order.
 
@@ -113,44 +168,59 @@ class Folding:
             return False
         return self._is_readable(receipt.topic, receipt.partition, receipt.offset, receipt.log_id)
 
-    def _record_of(self, receipt: ReceiptRow) -> Record | None:
+    def _record_of(self, receipt: ReceiptRow) -> Met | None:
         assert receipt.topic is not None
         assert receipt.partition is not None
         assert receipt.offset is not None
         where = (receipt.topic, receipt.partition)
-        wanted = (*where, receipt.offset)
-        waiting = self._waiting.pop(wanted, None)
+        log = self._logs[where]
+        waiting = self._waiting.pop((*where, receipt.offset))
         if waiting is not None:
+            if log.latest.get(waiting.record.key) == receipt.seq:
+                del log.latest[waiting.record.key]
             return waiting
         while (record := self._reader.next(where)) is not None:
+            met = self._meet(log, record)
             if record.offset == receipt.offset:
-                self._latest[where][record.key] = receipt.seq
-                self._report.events += 1
-                return record
-            self._route(where, record)
+                log.latest.pop(record.key, None)
+                return met
+            self._route(log, met)
             if record.offset > receipt.offset:
                 return None
         return None
 
-    def _route(self, where: Partition, record: Record) -> None:
-        """Let a record wait for its receipt, or follow the one before it of its key, or apply it now."""
+    def _meet(self, log: _Log, record: Record) -> Met:
+        """The record with its dead letter. Those before it are of records that are not there."""
         self._report.events += 1
-        latest = self._latest[where]
-        seq = self._numbers[where][record.offset - self._readable[where].stretch.start]
+        while log.letter is not None and log.letter.offset < record.offset:
+            self._differ_unmet(log.take_letter())
+        if log.letter is not None and log.letter.offset == record.offset:
+            return Met(record, log.take_letter())
+        return Met(record, None)
+
+    def _route(self, log: _Log, met: Met) -> None:
+        """Let a record wait for its receipt, or follow the one before it of its key, or apply it now."""
+        record = met.record
+        seq = self._numbers.at(log.place, record.offset)
         if seq:
-            latest[record.key] = max(seq, latest.get(record.key, 0))
-            self._waiting[(*where, record.offset)] = record
+            log.latest[record.key] = max(seq, log.latest.get(record.key, 0))
+            self._waiting[record.topic, record.partition, record.offset] = met
             return
-        after = latest.get(record.key, 0)
+        after = log.latest.get(record.key, 0)
         if after > self._reached:
-            self._followers[after].append(record)
+            self._follow(after, met)
         else:
-            self._apply(record, None)
+            self._apply(met, None)
+
+    def _follow(self, seq: int, met: Met) -> None:
+        followers = self._followers.get((seq,)) or []
+        followers.append(met)
+        self._followers[seq,] = followers
 
     # One record.
 
-    def _apply(self, record: Record, receipt: ReceiptRow | None) -> None:
-        letter = self._letters.pop((record.topic, record.partition, record.offset), None)
+    def _apply(self, met: Met, receipt: ReceiptRow | None) -> None:
+        record, letter = met
         if letter is not None and letter.reason == UNFORESEEN and receipt is None:
             self._report.unverifiable += 1
             return
@@ -167,9 +237,7 @@ class Folding:
         if judgement in ("first", "correction") and receipt is None:
             elsewhere = self._receipt_elsewhere(fact, judgement)
             if elsewhere is not None and elsewhere > self._reached:
-                self._followers[elsewhere].append(record)
-                if letter is not None:
-                    self._letters[record.topic, record.partition, record.offset] = letter
+                self._follow(elsewhere, met)
                 return
             seq = -len(self.unrecorded) - 1
             self.unrecorded[seq] = _at(record)
@@ -192,7 +260,7 @@ class Folding:
 
         Whatever else no record says is taken as given.
         """
-        record = self._at_once.get(receipt.event_key)
+        record = self._at_once.get((receipt.event_key,))
         if record is not None:
             self._decide_again(record, receipt)
             return
@@ -326,6 +394,10 @@ class Folding:
             self._differ_letter(at, expected, found, user_id)
         elif letter.digest is not None and letter.digest != _digest(record.value):
             self._differ_letter(at, "the record's own bytes", "other bytes", user_id)
+
+    def _differ_unmet(self, letter: LetterRow) -> None:
+        at = EventAt(letter.topic, letter.partition, letter.offset)
+        self._differ_letter(at, None, letter.reason, letter.user_id)
 
     def _differ_letter(self, at: EventAt, expected: Any, found: Any, user_id: int | None) -> None:
         key = f"{at.topic}[{at.partition}]@{at.offset}"

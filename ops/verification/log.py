@@ -17,7 +17,7 @@ NO_TIMESTAMP: Final = 0
 AT_ONCE: Final = 500
 """As many records are asked for at once: the client waits until it has them all, or a moment has passed."""
 
-HELD_BYTES: Final = 32 * 1024 * 1024
+HELD_BYTES: Final = 8 * 1024 * 1024
 """As much may wait of all partitions together; then only the one that is asked for is read on."""
 
 
@@ -54,8 +54,10 @@ class LogReader:
         self._consumer = Consumer(
             {
                 "fetch.min.bytes": 1,
-                "queued.min.messages": 20_000,
-                "queued.max.messages.kbytes": 16_384,
+                # Small portions of each partition in turn: what is asked for is not long behind what is not.
+                "max.partition.fetch.bytes": 262_144,
+                "queued.min.messages": 5_000,
+                "queued.max.messages.kbytes": 4_096,
                 # librdkafka looks into a queue that was full only so often: a whole second, if it is not told otherwise.
                 "fetch.queue.backoff.ms": 10,
                 "fetch.wait.max.ms": 50,

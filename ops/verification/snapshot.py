@@ -1,22 +1,24 @@
 """Postgres as one transaction sees it: everything that a verification compares with, read in bounded portions."""
 
 import json
-import struct
-from array import array
-from collections.abc import Callable, Iterator, Sequence
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from itertools import count
-from typing import Any, Final, NamedTuple
+from typing import Any, NamedTuple
 
 from psycopg2.extensions import connection as Connection
 from psycopg2.extensions import cursor as Cursor
 
 from ops.oracle import ENTRY_COLUMNS
 from ops.oracle.book import row_hash_sql
+from ops.verification.numbers import Numbers
+from ops.verification.shelf import room_needed
 from sinks.database import Connect
 
 MICROSECONDS = "(extract(epoch FROM {}) * 1000000)::bigint"
 PORTION = 5_000
+FEW = 200
 
 LEVELS = """
 SELECT specialization_id, array_agg(xp_needed ORDER BY level)
@@ -32,7 +34,8 @@ COPY (SELECT place, "offset", seq
         FROM reward_receipts
         JOIN unnest(%s::text[], %s::integer[], %s::text[], %s::bigint[], %s::bigint[])
              WITH ORDINALITY AS part (topic, partition, log_id, first, past, place) USING (topic, partition, log_id)
-       WHERE "offset" >= first AND "offset" < past)
+       WHERE "offset" >= first AND "offset" < past
+       ORDER BY place, "offset")
 TO STDOUT (FORMAT binary)
 """
 RECEIPTS = f"""
@@ -42,6 +45,8 @@ FROM reward_receipts ORDER BY seq
 """
 LETTERS = """
 SELECT topic, partition, "offset", log_id, reason, status, md5(value), user_id FROM dead_letters
+ WHERE topic = %s AND partition = %s AND log_id = %s AND "offset" >= %s
+ ORDER BY "offset"
 """
 FOUND_APART = """
 SELECT event_key, specialization_id, progress_level, license_level
@@ -128,16 +133,16 @@ class Snapshot:
             cursor.execute(statement, values)
             return cursor.fetchall()
 
-    def stream(self, statement: str, values: Sequence[Any] = ()) -> Iterator[tuple[Any, ...]]:
+    def stream(self, statement: str, values: Sequence[Any] = (), portion: int = PORTION) -> Iterator[tuple[Any, ...]]:
         """The rows of a statement, fetched in portions, each while the one before it is worked on."""
         with (
             self._connection.cursor(f"verify_{next(self._cursors)}") as cursor,
             ThreadPoolExecutor(1, thread_name_prefix="verify-fetch") as fetching,
         ):
             cursor.execute(statement, values)
-            coming = fetching.submit(cursor.fetchmany, PORTION)
+            coming = fetching.submit(cursor.fetchmany, portion)
             while rows := coming.result():
-                coming = fetching.submit(cursor.fetchmany, PORTION)
+                coming = fetching.submit(cursor.fetchmany, portion)
                 yield from rows
 
     def levels(self) -> dict[str, tuple[int, ...]]:
@@ -155,9 +160,12 @@ class Snapshot:
         """The group's positions."""
         return [PositionRow(*row) for row in self.rows(POSITIONS, (group,))]
 
-    def letters(self) -> list[LetterRow]:
-        """All dead letters."""
-        return [LetterRow(*row) for row in self.rows(LETTERS)]
+    def letters(self, part: Range) -> Iterator[LetterRow]:
+        """The dead letters of a partition's log from the range's start on, in offset order."""
+        with self._connection.cursor(f"verify_{next(self._cursors)}") as cursor:
+            cursor.itersize = FEW
+            cursor.execute(LETTERS, (part.topic, part.partition, part.log_id, part.start))
+            yield from map(LetterRow._make, cursor)
 
     def receipts(self) -> Iterator[ReceiptRow]:
         """All receipts in the order in which they were decided."""
@@ -172,16 +180,13 @@ class Snapshot:
         rows = self.rows("SELECT seq FROM reward_receipts WHERE event_key = %s", (event_key,))
         return rows[0][0] if rows else None
 
-    def numbers(self, ranges: Sequence[Range]) -> "list[array[int]]":
-        """For each range, and each offset of it, the number of the receipt that names it, 0 where none does."""
-        numbers = [array("q", bytes(8 * max(part.end - part.start, 0))) for part in ranges]
-
-        def take(place: int, offset: int, seq: int) -> None:
-            numbers[place - 1][offset - ranges[place - 1].start] = seq
-
+    def numbers(self, ranges: Sequence[Range]) -> "Numbers":
+        """Which receipt names which offset of these ranges."""
+        numbers = Numbers(len(ranges))
         columns = [list(column) for column in zip(*ranges, strict=True)] or [[]] * len(Range._fields)
-        with self._connection.cursor() as cursor:
-            cursor.copy_expert(cursor.mogrify(NUMBERED, columns).decode(), _BinaryRows(take))
+        with room_needed(), self._connection.cursor() as cursor:
+            cursor.copy_expert(cursor.mogrify(NUMBERED, columns).decode(), numbers.file)
+            numbers.begin()
         return numbers
 
     def digests(self) -> "Digests":
@@ -218,7 +223,7 @@ def entry_sql(table: str) -> tuple[list[str], str]:
 class Digests:
     """What the append-only tables hold of ours, as another connection sees it that shares the snapshot.
 
-    Per table: how many rows, and for each user the sum of the rows' hashes. Postgres adds up while we fold.
+    How many rows each has, and for each user the sum of the hashes of all their rows. Postgres adds up while we fold.
     """
 
     def __init__(self, connection: Connection, snapshot: str, ours: str) -> None:
@@ -227,8 +232,8 @@ class Digests:
         self._pool = ThreadPoolExecutor(1, thread_name_prefix="verify-digests")
         self._gathered = self._pool.submit(self._gather, snapshot)
 
-    def result(self) -> dict[str, tuple[int, dict[int, int]]]:
-        """Everything, once it is there."""
+    def result(self) -> tuple[dict[str, int], dict[int, int]]:
+        """Rows by table and digests by user, once they are there."""
         return self._gathered.result()
 
     def close(self) -> None:
@@ -238,43 +243,22 @@ class Digests:
         self._pool.shutdown()
         self._connection.close()
 
-    def _gather(self, snapshot: str) -> dict[str, tuple[int, dict[int, int]]]:
+    def _gather(self, snapshot: str) -> tuple[dict[str, int], dict[int, int]]:
         with self._connection.cursor() as cursor:
             cursor.execute("SET TRANSACTION SNAPSHOT %s", (snapshot,))
-        return {table: self._of(table) for table in ENTRY_COLUMNS}
+        digests: defaultdict[int, int] = defaultdict(int)
+        return {table: self._add(table, digests) for table in ENTRY_COLUMNS}, digests
 
-    def _of(self, table: str) -> tuple[int, dict[int, int]]:
+    def _add(self, table: str, digests: dict[int, int]) -> int:
         columns, source = entry_sql(table)
         statement = f"""
 SELECT {columns[0]}, count(*), sum({row_hash_sql(tuple(columns))})::text
 FROM {source} WHERE {self._ours} GROUP BY 1"""
-        total, digests = 0, {}
+        total = 0
         with self._connection.cursor(f"verify_{table}") as cursor:
             cursor.itersize = PORTION
             cursor.execute(statement)
             for user_id, rows, digest in cursor:
                 total += rows
-                digests[user_id] = int(digest)
-        return total, digests
-
-
-class _BinaryRows:
-    """Takes a binary COPY of rows of three bigints: many times faster than to have each read from text."""
-
-    _ROW: Final = struct.Struct(">hiqiqiq")
-    _HEADER: Final = 19
-
-    def __init__(self, take: Callable[[int, int, int], None]) -> None:
-        self._take = take
-        self._rest = b""
-        self._began = False
-
-    def write(self, portion: bytes) -> None:
-        """Take the next bytes."""
-        portion = self._rest + portion
-        start = 0 if self._began else self._HEADER
-        self._began = True
-        whole = start + (len(portion) - start) // self._ROW.size * self._ROW.size
-        for _, _, place, _, offset, _, seq in self._ROW.iter_unpack(portion[start:whole]):
-            self._take(place, offset, seq)
-        self._rest = portion[whole:]
+                digests[user_id] += int(digest)
+        return total

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from ops.oracle import Oracle, Outcome, RowBook, ratings
-from ops.oracle.state import Standing
+from ops.oracle import Oracle, Outcome, Roster, RowBook, ratings
+from ops.oracle.state import Source, SourceKey, Standing
 from schemas.events import CREDIT_TRANSFERS, LEVEL_COMMANDS, SESSION_ATTENDANCE, TOURNAMENT_RESULTS, TOURNAMENT_ROSTERS
 from tests.oracle.academy_log import AT, LEVELS, command, presence, record, result, transfer
 
@@ -19,7 +19,9 @@ class Desk:
 
     def __init__(self) -> None:
         self.book = RowBook()
-        self.oracle = Oracle(LEVELS, {"r1": RULESET}, "r1", self.book)
+        self.sources: dict[SourceKey, Source] = {}
+        self.rosters: dict[SourceKey, Roster] = {}
+        self.oracle = Oracle(LEVELS, {"r1": RULESET}, "r1", self.book, self.sources, self.rosters)
         self.offset = 0
 
     def take(self, topic: str, event: Any) -> Outcome:
@@ -40,6 +42,14 @@ class Desk:
 
     def standing(self, user_id: int, specialization: str = "PLAYER") -> Standing:
         return self.oracle.users[user_id].standings[specialization]
+
+    def badges(self, user_id: int, tournament_id: int) -> Any:
+        return self.sources["tournament", tournament_id, user_id].badges
+
+    def tournaments(self, user_id: int) -> dict[Any, Source]:
+        return {
+            id_: source for (kind, id_, user), source in self.sources.items() if (kind, user) == ("tournament", user_id)
+        }
 
     def entries(self, table: str) -> list[tuple[Any, ...]]:
         """Key, type or revision, and amount of a table's rows."""
@@ -144,7 +154,7 @@ def test_a_correction_posts_only_the_difference(desk: Desk) -> None:
         ("TOURNAMENT_R2", 7, "passing", -3),
         ("TOURNAMENT_R2", 7, "heading", 7),
     ]
-    assert desk.oracle.users[5].badges == {(7, "CHAMPION"): (AT_US, True), (7, "RUNNER_UP"): (AT_US, False)}
+    assert desk.badges(5, 7) == {"CHAMPION": (AT_US, True), "RUNNER_UP": (AT_US, False)}
     assert (desk.standing(5).level, desk.standing(5).highest) == (1, 2)
 
 
@@ -164,7 +174,7 @@ def test_a_withdrawal_takes_back_where_it_was_given_and_a_later_revision_gives_a
         "credits": [["TOURNAMENT_REWARD_R4", 100]],
         "badge": "CHAMPION",
     }
-    assert desk.oracle.users[5].badges == {(7, "CHAMPION"): (AT_US, False)}
+    assert desk.badges(5, 7) == {"CHAMPION": (AT_US, False)}
 
 
 def test_a_first_event_may_be_a_withdrawal_of_any_revision(desk: Desk) -> None:
@@ -205,10 +215,10 @@ def test_ratings_follow_the_order_of_the_results_and_not_of_their_arrival(desk: 
     desk.result(5, 9, 5, participants=5, skills=[{"name": "speed"}], occurred_at="2026-02-01T00:00:00Z")
     desk.result(5, 4, None, skills=[{"name": "speed", "performance": 90}], occurred_at="2026-02-01T00:00:00Z")
     # 4 before 9 of the same day: 50 -> 58 (90), -> 46.4 (0), then 8: -> 57.12 (100).
-    assert ratings(desk.oracle.users[5], desk.oracle.rules, "r1") == {"PLAYER": {"speed": (57.12, 3)}}
+    assert ratings(desk.tournaments(5), desk.oracle.rules, "r1") == {"PLAYER": {"speed": (57.12, 3)}}
     desk.result(5, 4, None, revision=2, status="withdrawn")
     # 50 -> 40 -> 52
-    assert ratings(desk.oracle.users[5], desk.oracle.rules, "r1") == {"PLAYER": {"speed": (52.0, 2)}}
+    assert ratings(desk.tournaments(5), desk.oracle.rules, "r1") == {"PLAYER": {"speed": (52.0, 2)}}
 
 
 def test_a_command_moves_the_level_and_xp_goes_on_from_there(desk: Desk) -> None:
@@ -287,7 +297,7 @@ def test_a_later_roster_replaces_the_earlier(desk: Desk) -> None:
     assert roster("2026-03-01T09:59:59Z").kind == "stale"
     assert roster("2026-03-01T11:00:00+01:00").kind == "duplicate"
     assert roster("2026-03-01T10:00:00Z", user_ids=[1]).kind == "recorded"
-    assert desk.oracle.rosters[7].user_ids == (1,)
+    assert desk.rosters["roster", 7, 0].user_ids == (1,)
 
 
 AT_US = 1_772_359_200_000_000
