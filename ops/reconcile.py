@@ -21,6 +21,7 @@ from schemas.settings import Settings, load_settings
 from sinks.database import Connect, Timeouts, connector
 from sinks.history import fetch_balance
 from sinks.invariants.checking import Violation
+from sinks.invariants.settling import LOCK_MS
 from sinks.invariants.sweeping import BY_HAND
 from streams.reconciler import reconcile_forever
 from streams.reconciliation import ALL, Swept, check_users, grace_of, settle_topics, sweep
@@ -69,7 +70,8 @@ def reconcile(
         return
     wanted = _known(invariant)
     kafka = settings.librdkafka() if full else None
-    connect = connector(settings.database_url, name="laurels reconcile", timeouts=Timeouts(statement_ms=STATEMENT_MS))
+    timeouts = Timeouts(statement_ms=STATEMENT_MS, lock_ms=LOCK_MS)
+    connect = connector(settings.database_url, name="laurels reconcile", timeouts=timeouts)
     if user_id is not None:
         swept = _check_user(connect, settings, wanted, user_id)
     else:

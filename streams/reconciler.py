@@ -28,8 +28,9 @@ from schemas.errors import MustStop
 from schemas.events import REWARD_ALERTS, REWARD_ENTRIES
 from schemas.messages import Alert, ChangedRows
 from schemas.settings import Settings
-from sinks.database import connector
+from sinks.database import Timeouts, connector
 from sinks.failpoints import failpoint
+from sinks.invariants.settling import LOCK_MS
 from sinks.invariants.sweeping import SCHEDULED, ask_for_sweep
 from sinks.positions import Partition
 from streams.agents.reward_alerts import reward_alerts
@@ -66,7 +67,7 @@ class Reconciler:
         self._settings = settings
         self._group = group
         self._telemetry = telemetry
-        self._connect = connector(settings.database_url, name="laurels reconcile")
+        self._connect = connector(settings.database_url, name="laurels reconcile", timeouts=Timeouts(lock_ms=LOCK_MS))
         self._logs = Logs(settings.librdkafka(), prefix=settings.topic_prefix)
         self._grace = grace_of(settings)
         self._webhook = Webhook(str(settings.webhook_url.get_secret_value())) if settings.webhook_url else None

@@ -14,6 +14,9 @@ from sinks.invariants.checking import Scope
 _SETTLING: Final = 0x5E771E
 """The advisory lock; the number spells it."""
 
+LOCK_MS: Final = 30_000
+"""Whoever settles in a storm takes seconds, and others may have come before."""
+
 # Given back at once: whoever settles later sees all that was committed before.
 _WAIT: Final = "SELECT pg_advisory_lock_shared(%(lock)s), pg_advisory_unlock_shared(%(lock)s)"
 _ALONE: Final = "SELECT pg_advisory_xact_lock(%(lock)s)"
