@@ -14,6 +14,7 @@ from bench.registry import MEMBERS, Measure
 from bench.run import Run
 from bench.stand import Stand
 from bench.surroundings import describe_broker, describe_machine, describe_postgres
+from bench.warming import warm_up
 from ops.embedded.kafka import ApacheKafka, fetch_jars
 from ops.embedded.postgres import EmbeddedPostgres
 from schemas.errors import LaurelsError
@@ -46,8 +47,9 @@ def open_stand(say: Say, *, needs_kafka: bool) -> Iterator[tuple[Stand, str | No
         client = None
         if needs_kafka and settings.kafka is None:
             say("starting Apache Kafka")
-            version = f"Apache Kafka {_kafka_version()}"
-            kafka = ApacheKafka(folder / "kafka", heap=KAFKA_HEAP)
+            version = f"Apache Kafka {_kafka_version()}, Java compiling fully"
+            # As a broker that has been running for long: measures last minutes, and share their cores with it.
+            kafka = ApacheKafka(folder / "kafka", heap=KAFKA_HEAP, lasting=True)
             stack.callback(kafka.stop)
             client = {"bootstrap.servers": kafka.start()}
         elif needs_kafka:
@@ -57,6 +59,9 @@ def open_stand(say: Say, *, needs_kafka: bool) -> Iterator[tuple[Stand, str | No
         stand = Stand(url, client, logs)
         stack.callback(stand.clear)
         stand.prepare()
+        if version is not None:
+            say("warming up Apache Kafka")
+            warm_up(stand)
         yield stand, version
 
 

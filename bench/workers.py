@@ -13,18 +13,31 @@ from schemas.events import EVENT_TOPICS
 
 GROUP: Final = "laurels"
 WORKER: Final = ("-m", "ops.cli", "worker")
+LEDGERS: Final = 2
+"""What a worker has by default."""
 HELD: Final = len(EVENT_TOPICS) * PARTITIONS
 
 
 @contextmanager
 def workers(
-    stand: Stand, url: str, prefix: str, number: int = 1, *, relay: bool = False, group: str = GROUP
+    stand: Stand,
+    url: str,
+    prefix: str,
+    number: int = 1,
+    *,
+    relay: bool = False,
+    group: str = GROUP,
+    ledgers: int = LEDGERS,
 ) -> Iterator[list[Child]]:
     """So many `laurels worker` processes, as in production; `relay` leaves the relay running in them."""
     command = WORKER if relay else (*WORKER, "--no-relay")
     with ExitStack() as stack:
         yield [
-            stack.enter_context(stand.process(f"worker-{index}", command, database=url, prefix=prefix, group=group))
+            stack.enter_context(
+                stand.process(
+                    f"worker-{index}", command, database=url, prefix=prefix, group=group, ledger_connections=ledgers
+                )
+            )
             for index in range(number)
         ]
 
@@ -36,9 +49,9 @@ def measure_pipeline(run: Run) -> dict[str, object]:
 
 
 def measure_pipeline_2_workers(run: Run) -> dict[str, object]:
-    """The same with two workers, each with half of the partitions."""
+    """The same with two workers of one ledger each, each with half of the partitions."""
     with run.stand.database() as url:
-        return {"pipeline_2_workers_events_per_s": throughput(run, url, 2)}
+        return {"pipeline_2_workers_events_per_s": throughput(run, url, 2, ledgers=1)}
 
 
 def measure_pipeline_with_relay(run: Run) -> dict[str, object]:
@@ -59,12 +72,12 @@ def measure_redelivery(run: Run) -> dict[str, object]:
     return {"redelivery_events_per_s": progress.per_second()}
 
 
-def throughput(run: Run, url: str, number: int, *, relay: bool = False) -> float:
+def throughput(run: Run, url: str, number: int, *, relay: bool = False, ledgers: int = LEDGERS) -> float:
     """Events a second of so many workers, from the moment that the topics' records become visible to the last commit."""
     with (
         run.stand.topics() as prefix,
         run.stand.held_back(prefix, run.records) as held,
-        workers(run.stand, url, prefix, number, relay=relay) as working,
+        workers(run.stand, url, prefix, number, relay=relay, ledgers=ledgers) as working,
     ):
         wait_until_held(url, GROUP, HELD, working)
         released_at = held.release()

@@ -12,13 +12,15 @@ from pathlib import Path
 from typing import Final
 
 from ops.embedded.broker import brokers_answering, made
-from ops.embedded.child import Child, NotStarted, answers, free_port
+from ops.embedded.child import Child, NotStarted, answers, free_ports
 from schemas.errors import LaurelsError
 
 POM: Final = Path(__file__).with_name("pom.xml")
 CACHE: Final = Path(".cache/kafka")
 """Where the jars are kept, relative to the current folder."""
 HEAP: Final = "256m"
+QUICKLY: Final = "-XX:TieredStopAtLevel=1"
+"""Java compiles once and lightly: starting takes the least, and a broker that is soon stopped does, too."""
 
 
 class NoKafka(LaurelsError):
@@ -80,11 +82,14 @@ class ApacheKafka:
         cache: Path = CACHE,
         heap: str = HEAP,
         settings: Mapping[str, str] | None = None,
+        lasting: bool = False,
     ) -> None:
+        """`lasting` has Java compile what it does often again, and better, which pays after some minutes."""
         self._folder = folder.resolve()
         self._nodes = range(1, nodes + 1)
         self._cache = cache
         self._heap = heap
+        self._compiling = () if lasting else (QUICKLY,)
         self._settings = dict(settings or {})
         self._children: dict[int, Child] = {}
         self._ports: dict[int, int] = {}
@@ -92,8 +97,9 @@ class ApacheKafka:
 
     def start(self) -> str:
         """Start every node, on new logs or on those that are there, and return the bootstrap servers."""
-        self._ports = {node: free_port() for node in self._nodes}
-        self._controllers = {node: free_port() for node in self._nodes}
+        ports = free_ports(2 * len(self._nodes))
+        self._ports = dict(zip(self._nodes, ports[::2], strict=True))
+        self._controllers = dict(zip(self._nodes, ports[1::2], strict=True))
         for node in self._nodes:
             self._write_properties(node)
             self._format(node)
@@ -142,7 +148,7 @@ class ApacheKafka:
     def _java(self) -> list[str]:
         jars = fetch_jars(self._cache)
         return [
-            *(find_java(), f"-Xmx{self._heap}", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-Xshare:auto"),
+            *(find_java(), f"-Xmx{self._heap}", "-XX:+UseSerialGC", *self._compiling, "-Xshare:auto"),
             "-Dorg.slf4j.simpleLogger.defaultLogLevel=warn",
             *("-cp", f"{jars}{os.sep}*"),
         ]
