@@ -71,17 +71,19 @@ def list_(
     if as_json:
         typer.echo(json.encode({"alerts": alerts, "silences": silences}))
         return
-    table = Table(Column("fingerprint", no_wrap=True), "severity", "kind", "subject", "since", "found")
+    since = Column("since", no_wrap=True)
+    table = Table(Column("fingerprint", no_wrap=True), "severity", "kind", "subject", since, "found")
     for alert in alerts:
         state = alert["severity"] if alert["status"] == "firing" else "resolved"
         found = Text(alert["annotations"].get("found", ""))
-        table.add_row(alert["fingerprint"][:8], state, alert["kind"], alert["subject"], alert["first_seen"][:16], found)
+        began = _minute(alert["first_seen"])
+        table.add_row(alert["fingerprint"][:8], state, alert["kind"], alert["subject"], began, found)
     console = Console()
     console.print(table)
     for one in silences:
         what = " ".join(filter(None, (one["kind"], one["subject"]))) or "everything"
         console.print(
-            f"silence {one['id']}: {what} until {one['expires_at'][:16]} by {one['created_by']}: {one['reason']}"
+            f"silence {one['id']}: {what} until {_minute(one['expires_at'])} by {one['created_by']}: {one['reason']}"
         )
 
 
@@ -95,7 +97,8 @@ def show(fingerprint: Fingerprint, *, as_json: AsJson = False) -> None:
     if as_json:
         typer.echo(json.encode(alert))
         return
-    for name, value in {**alert, **alert.pop("annotations")}.items():
+    annotations = alert.pop("annotations")
+    for name, value in {**alert, **annotations}.items():
         typer.echo(f"{name}: {value if isinstance(value, str) else json.encode(value).decode()}")
 
 
@@ -131,7 +134,7 @@ def silence_(
         made = silence(
             cursor, kind=_known(kind), subject=subject, lasting=_period(lasting), reason=because, actor=acting(actor)
         )
-    typer.echo(json.encode(made) if as_json else f"silence {made['id']} until {made['expires_at'][:16]}")
+    typer.echo(json.encode(made) if as_json else f"silence {made['id']} until {_minute(made['expires_at'])}")
 
 
 def unsilence(
@@ -147,6 +150,11 @@ def unsilence(
         message = f"there is no silence {id_} that lasts"
         raise LaurelsError(message)
     typer.echo(json.encode(ended) if as_json else f"silence {id_} ended")
+
+
+def _minute(time: str) -> str:
+    """A time to the minute, in UTC as the whole command line has it."""
+    return time[:16].replace("T", " ")
 
 
 @contextmanager
