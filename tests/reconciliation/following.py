@@ -42,7 +42,7 @@ class Followed(Stage):
         return self.worker(command=FOLLOW, **({"sweep_interval_seconds": 3600} | settings))
 
     def told(self) -> list[Told]:
-        """Everything on the topic of alerts; what is repeated under one id is one message."""
+        """Everything on the topic of alerts but what workers tell of themselves; a repeated id is one message."""
         found: dict[str, Told] = {}
         for where in self._all(REWARD_ALERTS):
             end = self._end(where)
@@ -54,7 +54,9 @@ class Followed(Stage):
                 assert message.error() is None
                 at = message.offset() + 1
                 id_ = dict(message.headers())["ce_id"].decode()
-                found[id_] = Told(id_, msgspec.json.decode(message.value(), type=Alert))
+                alert = msgspec.json.decode(message.value(), type=Alert)
+                if not alert.kind.startswith("OPS"):
+                    found[id_] = Told(id_, alert)
         return list(found.values())
 
     def told_of(self, kind: str, subject: str) -> list[str]:

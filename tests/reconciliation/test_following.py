@@ -16,6 +16,8 @@ from tests.streams.stage import once_each, presences
 MakeFollowed = Callable[[int], Followed]
 
 USERS = range(1, 9)
+# What workers tell of themselves when the machine has no time for them is another matter.
+ALERTS = "SELECT kind, subject, status, severity, count FROM reward_alerts WHERE kind !~ '^OPS'"
 BREAK = "UPDATE users SET xp_balance = xp_balance + 7 WHERE id = ANY (%s)"
 MEND = "UPDATE users SET xp_balance = xp_balance - 7 WHERE id = ANY (%s)"
 
@@ -32,14 +34,13 @@ def test_what_plain_sql_breaks_is_told_and_resolves_once_it_is_mended(followed: 
     followed.wait_until_read()
     followed.query(BREAK, [5])
     followed.wait_until(lambda: followed.told_of("INV-R01", "user 5") == ["firing"])
-    assert followed.query("SELECT kind, subject, status, severity FROM reward_alerts") == [
-        ("INV-R01", "user 5", "firing", "critical")
-    ]
+    ((*fired, count),) = followed.query(ALERTS)
+    assert (fired, count >= 1) == (["INV-R01", "user 5", "firing", "critical"], True)
     followed.query(MEND, [5])
     followed.wait_until(lambda: followed.told_of("INV-R01", "user 5") == ["firing", "resolved"])
-    assert followed.query("SELECT status FROM reward_alerts") == [("resolved",)]
-    (fired, _) = followed.told()
-    assert fired.alert.annotations["explain"] == "laurels explain user 5"
+    assert [status for _, _, status, *_ in followed.query(ALERTS)] == ["resolved"]
+    (told, _) = followed.told()
+    assert told.alert.annotations["explain"] == "laurels explain user 5"
 
 
 def test_a_follower_looks_at_publishers_too_and_a_worker_at_the_seals(followed: Followed) -> None:
@@ -61,7 +62,7 @@ def test_what_the_topics_say_and_the_tables_do_not_is_an_alert_too(followed: Fol
         code = looked.ended()
         return code, [difference["table"] for difference in json.loads(looked.said)["differences"]]
 
-    fires = "SELECT kind, subject FROM reward_alerts WHERE status = 'firing'"
+    fires = "SELECT kind, subject FROM reward_alerts WHERE status = 'firing' AND kind !~ '^OPS'"
     assert reconcile() == (0, [])
     # No entry and no balance: only the topic says that it should be there.
     followed.query("UPDATE session_attendances SET minutes = 7 WHERE user_id = 5")
@@ -88,7 +89,7 @@ def test_killed_at_any_step_of_a_check_it_tells_once(followed: Followed, step: s
     followed.wait_until(followed.told)
     assert followed.told_in_all() == {("INV-R01", "user 5", "firing"): 1}
     # The message was read again: that is what told, and no sweep.
-    assert followed.query("SELECT kind, subject, count FROM reward_alerts") == [("INV-R01", "user 5", raised)]
+    assert followed.query(ALERTS) == [("INV-R01", "user 5", "firing", "critical", raised)]
     assert followed.query("SELECT started_at FROM scheduled_runs WHERE task = 'sweep'") == [swept]
 
 
@@ -129,8 +130,8 @@ def test_beside_workers_that_are_killed_nothing_is_told_that_is_not_so(make_foll
     stage.wait_until_read()
     stage.wait_until_it_follows()
     assert stage.sessions_recorded() == once_each(events)
-    assert stage.query("SELECT kind, subject FROM reward_alerts WHERE kind !~ '^OPS'") == []
-    assert [told for told in stage.told_in_all() if not told[0].startswith("OPS")] == []
+    assert stage.query(ALERTS) == []
+    assert stage.told_in_all() == {}
 
 
 def test_two_followers_share_the_users_and_tell_each_alert_once(make_followed: MakeFollowed) -> None:

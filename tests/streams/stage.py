@@ -23,8 +23,17 @@ from schemas.events import EVENT_TOPICS, SESSION_ATTENDANCE
 from streams.logs import Logs
 
 ROOT = Path(__file__).parents[2]
-PATIENCE_SECONDS = 90.0
+PATIENCE_SECONDS = 180.0
 """Nothing takes so long, not even on a machine that is busy with other things."""
+
+_UNHURRIED = """
+from ops.cli import main
+from streams import term
+term.LEAVE_SECONDS = term.STOP_SECONDS = 120.0
+main(["worker", "--no-relay"])
+"""
+UNHURRIED = (sys.executable, "-c", _UNHURRIED)
+"""A worker that may take its time to leave: how much it gets done in five seconds is the machine's business."""
 
 
 class WorkerProcess:
@@ -82,6 +91,7 @@ class Stage:
         self.admin = AdminClient({"bootstrap.servers": servers, "log_level": 0})
         self._folder = folder
         self._workers: list[WorkerProcess] = []
+        self._connection: psycopg2.extensions.connection | None = None
         self._producer = Producer({"bootstrap.servers": servers, "linger.ms": 5, "log_level": 0})
         self._logs = Logs({"bootstrap.servers": servers, "log_level": 0}, prefix=namespace)
         self.make_topics(EVENT_TOPICS, partitions)
@@ -130,6 +140,8 @@ class Stage:
             if worker.runs:
                 worker.signal(signal.SIGCONT)
                 worker.kill()
+        if self._connection is not None:
+            self._connection.close()
         del self._producer
         # Some may be gone already.
         concurrent.futures.wait(
@@ -139,7 +151,17 @@ class Stage:
     # Postgres
 
     def query(self, statement: str, *parameters: object) -> list[tuple[Any, ...]]:
-        with closing(psycopg2.connect(self.database_url)) as connection, connection, connection.cursor() as cursor:
+        try:
+            return self._ask(statement, *parameters)
+        except (psycopg2.InterfaceError, psycopg2.OperationalError):
+            # Somebody ended the connection.
+            self._connection = None
+            return self._ask(statement, *parameters)
+
+    def _ask(self, statement: str, *parameters: object) -> list[tuple[Any, ...]]:
+        if self._connection is None:
+            self._connection = psycopg2.connect(self.database_url)
+        with self._connection, self._connection.cursor() as cursor:
             cursor.execute(statement, parameters)
             return cursor.fetchall() if cursor.description else []
 

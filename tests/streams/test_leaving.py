@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import pytest
 
-from tests.streams.stage import Stage, once_each, presences
+from tests.streams.stage import UNHURRIED, Stage, once_each, presences
 
 MANY = presences(range(1, 11), range(1, 601))
 """More than a worker has in hand at any time."""
@@ -16,11 +16,12 @@ MANY = presences(range(1, 11), range(1, 601))
 def test_sigterm_leaves_with_what_is_in_hand_finished(stage: Stage) -> None:
     stage.publish(MANY)
     with stage.holding_batches():
-        worker = stage.worker(batch_events=1_000)
+        worker = stage.worker(command=UNHURRIED, batch_events=1_000)
         stage.wait_until_held()
         worker.signal(signal.SIGTERM)
     assert worker.ended() == 0, worker.said
     assert 0 < sum(stage.sessions_recorded().values()) == stage.positions()[0] < len(MANY)
+    assert stage.acknowledged() == stage.positions()[0]
     assert stage.query("SELECT count(*) FROM partition_positions WHERE owner IS NOT NULL") == [(0,)]
     assert worker.said.count("Traceback") == 0
     assert [path for path in worker.log.parent.iterdir() if path.is_dir()] == [], "it leaves nothing behind"
@@ -33,9 +34,9 @@ def test_workers_that_join_and_leave_in_the_middle_record_everything_once(
     stage = make_stage(4)
     events = presences(range(1, 21), range(1, 101))
     stage.publish(events[:1000])
-    team = [stage.worker(batch_events=100)]
+    team = [stage.worker(command=UNHURRIED, batch_events=100)]
     stage.wait_until(lambda: sum(stage.positions()) > 0)
-    team += [stage.worker(batch_events=100) for _ in range(workers - 1)]
+    team += [stage.worker(command=UNHURRIED, batch_events=100) for _ in range(workers - 1)]
     stage.publish(events[1000:])
     stage.wait_until(lambda: owners(stage) == workers)
     for worker in team[1:]:
@@ -71,7 +72,8 @@ def test_a_season_under_kill_9_is_recorded_once(make_stage: Callable[[int], Stag
 
 def test_an_outage_of_postgres_is_waited_for_without_leaving_the_group(stage: Stage) -> None:
     events = presences(range(1, 6), range(1, 21))
-    worker = stage.worker()
+    # Kafka is not to give it up, however busy the machine is.
+    worker = stage.worker(session_timeout_seconds=60)
     stage.wait_until_claimed()
     epochs = stage.query("SELECT epoch FROM partition_positions ORDER BY topic")
     name = stage.database_url.rsplit("/", 1)[1]

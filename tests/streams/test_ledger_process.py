@@ -19,7 +19,7 @@ from sinks.database import Timeouts
 from sinks.ledger import Identity, RetryPolicy
 from streams.intake import Gathered, Record
 from streams.ledger_process import LedgerProcess, Opening
-from tests.streams.stage import Stage, once_each, presences
+from tests.streams.stage import UNHURRIED, Stage, once_each, presences
 
 
 def test_a_ledger_that_dies_ends_its_worker_and_the_next_one_records_everything_once(stage: Stage) -> None:
@@ -63,7 +63,7 @@ def test_ctrl_c_reaches_the_whole_group_and_the_batch_is_finished(stage: Stage) 
     events = presences(range(1, 11), range(1, 601))
     stage.publish(events)
     with stage.holding_batches():
-        worker = stage.worker(batch_events=1_000)
+        worker = stage.worker(command=UNHURRIED, batch_events=1_000)
         stage.wait_until_held()
         worker.interrupt()
     assert worker.ended() == 0, worker.said
