@@ -63,6 +63,6 @@ def firing_positions(cursor: Cursor) -> list[str]:
 
 
 def positions_caught_up(cursor: Cursor) -> list[str]:
-    """What alerts say of positions that went back, where they are as far again, or on another log."""
+    """What alerts fire about though the position that went back is as far again, or on another log."""
     cursor.execute(_CAUGHT_UP)
     return [subject for (subject,) in cursor.fetchall()]
