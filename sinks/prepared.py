@@ -1,4 +1,4 @@
-"""Statements that a session plans once. A batch of a few dozen events took longer to plan than to execute.
+"""Statements that a session plans once: planning them was a good part of what a batch of a few dozen events took.
 
 Plans are kept from when tables may have been empty, so whoever prepares must not leave the planner a choice: see
 `PLAN_ONCE`.
