@@ -17,6 +17,9 @@ from schemas.errors import LaurelsError
 _PR_SET_PDEATHSIG: Final = 1
 _POLL_SECONDS: Final = 0.05
 
+START_SECONDS: Final = 120.0
+"""How long a server may take until it answers, on a machine that is busy starting others, too."""
+
 
 class NotStarted(LaurelsError):
     """A server did not come up; the message ends with what it last said."""
@@ -108,7 +111,7 @@ class Child:
         text = self._log.read_text(encoding="utf-8", errors="replace") if self._log.exists() else ""
         return " | ".join(line.strip() for line in text.splitlines()[-lines:])
 
-    def wait_until(self, ready: Callable[[], bool], *, seconds: float) -> None:
+    def wait_until(self, ready: Callable[[], bool], *, seconds: float = START_SECONDS) -> None:
         """Wait until `ready`; a process that ends before, or takes longer, is `NotStarted`."""
         deadline = time.monotonic() + seconds
         while not ready():

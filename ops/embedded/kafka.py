@@ -108,8 +108,8 @@ class ApacheKafka:
         servers = ",".join(f"127.0.0.1:{port}" for port in self._ports.values())
         for node, child in self._children.items():
             port = self._ports[node]
-            child.wait_until(lambda port=port: answers(port), seconds=60)  # type: ignore[misc]  # bound per node
-            child.wait_until(lambda: brokers_answering(servers) == len(self._nodes), seconds=30)
+            child.wait_until(lambda port=port: answers(port))  # type: ignore[misc]  # bound per node
+            child.wait_until(lambda: brokers_answering(servers) == len(self._nodes))
         return servers
 
     def start_node(self, node: int) -> None:

@@ -102,7 +102,7 @@ class EmbeddedPostgres:
             user=self._user,
             folder=self._data,
         )
-        self._child.wait_until(self._answers, seconds=30)
+        self._child.wait_until(self._answers)
         self._create_database()
         return self.url
 

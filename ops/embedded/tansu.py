@@ -42,7 +42,7 @@ class Tansu:
             log=made(self._folder) / "tansu.log",
         )
         servers = f"127.0.0.1:{port}"
-        self._child.wait_until(lambda: answers(port) and brokers_answering(servers) > 0, seconds=15)
+        self._child.wait_until(lambda: answers(port) and brokers_answering(servers) > 0)
         return servers
 
     def stop(self) -> None:
