@@ -92,16 +92,23 @@ class Shelf(Generic[Value]):
 
     def sorted_by(self, part: str) -> Iterator[tuple[Key, Value]]:
         """All members, in the order of one part of their keys. Nothing may be set meanwhile."""
+        place = self._parts.index(part)
+        latest = sorted(self._latest.items(), key=lambda member: member[0][place])
         if self._file is None:
-            place = self._parts.index(part)
-            yield from sorted(self._latest.items(), key=lambda member: member[0][place])
+            yield from latest
             return
-        self._write_out(len(self._latest))
         unpack, loads = self._unpack, marshal.loads
+        passed = 0
         with room_needed():
             rows = self._file.execute(f"SELECT * FROM shelf ORDER BY {part}")
-            for *key, packed in rows:
-                yield tuple(key), unpack(loads(packed))
+            for *parts, packed in rows:
+                while passed < len(latest) and latest[passed][0][place] <= parts[place]:
+                    yield latest[passed]
+                    passed += 1
+                key = tuple(parts)
+                if key not in self._latest:
+                    yield key, unpack(loads(packed))
+        yield from latest[passed:]
 
     def close(self) -> None:
         """Forget everything."""
