@@ -91,6 +91,7 @@ def test_whoever_finds_every_connection_in_use_is_told_to_try_again(
         first.join(PATIENCE_SECONDS)
     assert code(answer) == (503, "UNAVAILABLE")
     assert answer.headers["retry-after"] == "2"
+    assert answer.json()["detail"] == "cannot serve just now: try again", "not: the database cannot serve"
 
 
 def test_what_the_brokers_do_not_take_in_time_is_not_called_published(
