@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Awaitable, Callable, Mapping
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 import faust
 from faust.app import BootStrategy
@@ -14,6 +14,8 @@ from schemas.settings import Settings
 from streams.agents import AGENTS
 from streams.consumer import CHUNK, Pipeline, Transport
 from streams.recorder import Recorder
+
+FETCH_EVERY_SECONDS: Final = 0.01
 
 _Sink = TypeVar("_Sink")
 
@@ -30,9 +32,17 @@ class App(faust.App):
 
     BootStrategy = _Boot
 
-    def __init__(self, *args: Any, pipeline: Pipeline, consumer_settings: Mapping[str, Any], **options: Any) -> None:
+    def __init__(
+        self,
+        *args: Any,
+        pipeline: Pipeline,
+        consumer_settings: Mapping[str, Any],
+        fetch_every_seconds: float,
+        **options: Any,
+    ) -> None:
         self.pipeline = pipeline
         self.consumer_settings = consumer_settings
+        self.fetch_every_seconds = fetch_every_seconds
         super().__init__(*args, **options)
 
     def _create_directories(self) -> None:
@@ -44,14 +54,14 @@ class App(faust.App):
 
 def build_app(settings: Settings, recorder: Recorder) -> App:
     """The app of one worker, as `settings` say, recording into `recorder`. Needs a running event loop."""
-    app = make_app(settings, settings.group, recorder, len(AGENTS))
+    app = make_app(settings, settings.group, recorder, len(AGENTS), FETCH_EVERY_SECONDS)
     for topic, agent in AGENTS.items():
         bind(app, settings.topic_prefix + topic, topic, agent, recorder)
     return app
 
 
-def make_app(settings: Settings, group: str, pipeline: Pipeline, agents: int) -> App:
-    """An app without agents, in the consumer group `group`."""
+def make_app(settings: Settings, group: str, pipeline: Pipeline, agents: int, fetch_every_seconds: float) -> App:
+    """An app without agents, in the consumer group `group`, that asks each broker no more often than that."""
     # They tell of every start and rebalance in dozens of lines; what matters of that we log ourselves.
     for chatty in ("aiokafka", "faust", "mode", "streams.app", "streams.consumer"):
         logging.getLogger(chatty).setLevel(logging.WARNING)
@@ -60,6 +70,7 @@ def make_app(settings: Settings, group: str, pipeline: Pipeline, agents: int) ->
         group,
         pipeline=pipeline,
         consumer_settings=settings.aiokafka(),
+        fetch_every_seconds=fetch_every_seconds,
         broker=brokers,
         key_serializer="raw",
         value_serializer="raw",

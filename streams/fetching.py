@@ -15,9 +15,6 @@ from faust.types import TP
 
 from schemas.errors import SteppedOver
 
-FETCH_EVERY_SECONDS: Final = 0.01
-"""A broker is asked no sooner than so long after the last time. Asked at once, it would answer for every single record:
-thousands of fetches a second would keep it and us busy, and every record waiting for them."""
 FETCH_WAIT_MS: Final = 50
 """A broker that has nothing answers after so long, and sooner when something comes. Not longer: while some partitions'
 records wait for room it is asked about the others, and only once it has answered about all."""
@@ -41,6 +38,7 @@ class Configured(Protocol):
     """The Faust app, as far as this thread needs it."""
 
     consumer_settings: Mapping[str, Any]
+    fetch_every_seconds: float
 
 
 class RebalanceListener(driver.ConsumerRebalanceListener):
@@ -97,7 +95,7 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
             metadata_max_age_ms=5_000,
             **configured.consumer_settings,
         )
-        _pace(consumer._client)  # noqa: SLF001
+        _pace(consumer._client, configured.fetch_every_seconds)  # noqa: SLF001
         return consumer
 
     async def seek_chain(self, positions: Mapping[TP, int], stopped: Iterable[TP]) -> None:
@@ -174,8 +172,12 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
         return Fetched(self.app.consumer_generation_id, records, links, empty, ends)
 
 
-def _pace(client: AIOKafkaClient) -> None:
-    """Have `client` keep `FETCH_EVERY_SECONDS` between two fetches from one broker."""
+def _pace(client: AIOKafkaClient, every_seconds: float) -> None:
+    """Have `client` keep so long between two fetches from one broker.
+
+    Asked at once, a broker would answer for every single record: thousands of fetches a second would keep it and us busy,
+    and every record waiting for them.
+    """
     send = client.send
     due: dict[int, float] = {}
 
@@ -183,7 +185,7 @@ def _pace(client: AIOKafkaClient) -> None:
         if isinstance(request, FetchRequest):
             # The fetcher has at most one request on its way to each broker, and this one counts as such.
             await asyncio.sleep(max(due.get(node_id, 0.0) - time.monotonic(), 0.0))
-            due[node_id] = time.monotonic() + FETCH_EVERY_SECONDS
+            due[node_id] = time.monotonic() + every_seconds
         return await send(node_id, request, **options)
 
     client.send = send_in_time

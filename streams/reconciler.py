@@ -50,6 +50,8 @@ from streams.webhook import Webhook
 
 PAUSE_SECONDS: Final = 0.02
 """How long messages gather before they are decoded."""
+FETCH_EVERY_SECONDS: Final = 0.05
+"""Less often than a worker: nobody waits for a check as they do for a commit."""
 NICENESS: Final = 5
 """Where recording needs the whole machine it gets it, and is followed as far as there is time."""
 STOP_SECONDS: Final = 5.0
@@ -219,7 +221,7 @@ class Reconciler:
         agents: Mapping[str, Any] = {REWARD_ENTRIES: reward_entries}
         if self._webhook is not None:
             agents = {**agents, REWARD_ALERTS: reward_alerts}
-        app = make_app(self._settings, self._group, self, len(agents))
+        app = make_app(self._settings, self._group, self, len(agents), FETCH_EVERY_SECONDS)
         for topic, agent in agents.items():
             bind(app, self._settings.topic_prefix + topic, topic, agent, self)
         self.consumer = cast("Consumer", app.consumer)
