@@ -65,11 +65,16 @@ class WorkerProcess:
     def stop(self) -> int:
         """Send SIGTERM, and wait; its exit code."""
         self._process.terminate()
-        return self._process.wait(PATIENCE_SECONDS)
+        return self.ended()
 
     def ended(self) -> int:
-        """Wait for it to end by itself; its exit code."""
-        return self._process.wait(PATIENCE_SECONDS)
+        """Wait for it to end by itself; its exit code. Where it does not, say where each of its threads stands."""
+        try:
+            return self._process.wait(PATIENCE_SECONDS)
+        except subprocess.TimeoutExpired:
+            self.signal(signal.SIGABRT)
+            self._process.wait(PATIENCE_SECONDS)
+            raise AssertionError(f"it does not end:\n{self.said[-10_000:]}") from None
 
     @property
     def runs(self) -> bool:
@@ -128,6 +133,7 @@ class Stage:
             "LAURELS_GROUP": self.namespace + "workers",
             "LAURELS_TOPIC_PREFIX": self.namespace,
             "LAURELS_SESSION_TIMEOUT_SECONDS": "6",
+            "PYTHONFAULTHANDLER": "1",
             **{f"LAURELS_{name.upper()}": str(value) for name, value in settings.items()},
         }
         log = self._folder / f"worker-{len(self._workers)}.log"
@@ -237,7 +243,11 @@ class Stage:
 
     def wait_until_held(self) -> None:
         """Wait until a batch waits for the end of `holding_batches`."""
-        waiting = "SELECT 1 FROM pg_locks WHERE NOT granted AND relation = 'session_attendances'::regclass"
+        # Tables have the same number in every database that was made from one template.
+        waiting = """
+            SELECT 1 FROM pg_locks WHERE NOT granted AND relation = 'session_attendances'::regclass
+               AND database = (SELECT oid FROM pg_database WHERE datname = current_database())
+        """
         self.wait_until(lambda: self.query(waiting))
 
 
