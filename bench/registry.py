@@ -19,6 +19,7 @@ from bench.sink import measure_floor, measure_sink, measure_sink_2_connections
 from bench.sweep import measure_sweep
 from bench.workers import (
     measure_pipeline,
+    measure_pipeline_1_ledger,
     measure_pipeline_2_workers,
     measure_pipeline_with_relay,
     measure_redelivery,
@@ -47,6 +48,7 @@ MEASURES: Final = (
     Measure("coupling_enforce_cost", measure_coupling_enforce_cost),
     Measure("bare", measure_bare),
     Measure("pipeline", measure_pipeline),
+    Measure("pipeline_1_ledger", measure_pipeline_1_ledger),
     Measure("pipeline_2_workers", measure_pipeline_2_workers),
     Measure("pipeline_with_relay", measure_pipeline_with_relay),
     Measure("pipeline_with_relay_and_reconciliation", measure_pipeline_with_relay_and_reconciliation),
@@ -66,6 +68,7 @@ MEASURES: Final = (
 
 MEMBERS: Final = (
     "pipeline_events_per_s",
+    "pipeline_1_ledger_events_per_s",
     "pipeline_2_workers_events_per_s",
     "pipeline_with_relay_events_per_s",
     "pipeline_with_relay_and_reconciliation_events_per_s",
@@ -75,6 +78,7 @@ MEMBERS: Final = (
     "sink_2_processes_events_per_s",
     "floor_events_per_s",
     "floor_with_receipts_events_per_s",
+    "floor_with_foreign_keys_events_per_s",
     "coupling_enforce_cost_percent",
     "bare_events_per_s",
     "naive_events_per_s",

@@ -45,6 +45,7 @@ TARGETS: Final = (
     Target("pipeline / bare", _ratio("pipeline", "bare"), 0.85),
     Target("pipeline, 1 worker, events/s", lambda members: members["pipeline_events_per_s"] + 0, 12_000),
     Target("pipeline, 2 workers / 1", _ratio("pipeline_2_workers", "pipeline"), 1.2),
+    Target("the same, each of one ledger", _ratio("pipeline_2_workers", "pipeline_1_ledger"), 1.2),
     Target("p50 at 2,000/s, ms", lambda members: members["latency_ms"]["2000"]["p50"], 30, at_most=True),
     Target("p99 at 2,000/s, ms", lambda members: members["latency_ms"]["2000"]["p99"], 60, at_most=True),
     Target("reconciling, % of the pipeline", lambda members: members["reconcile_cost_percent"] + 0, 10, at_most=True),

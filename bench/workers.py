@@ -48,6 +48,12 @@ def measure_pipeline(run: Run) -> dict[str, object]:
         return {"pipeline_events_per_s": throughput(run, url, 1)}
 
 
+def measure_pipeline_1_ledger(run: Run) -> dict[str, object]:
+    """The same with one worker of one ledger: half of what the next row has."""
+    with run.stand.database() as url:
+        return {"pipeline_1_ledger_events_per_s": throughput(run, url, 1, ledgers=1)}
+
+
 def measure_pipeline_2_workers(run: Run) -> dict[str, object]:
     """The same with two workers of one ledger each, each with half of the partitions."""
     with run.stand.database() as url:
