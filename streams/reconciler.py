@@ -52,7 +52,7 @@ PAUSE_SECONDS: Final = 0.02
 """How long messages gather before they are decoded."""
 FETCH_EVERY_SECONDS: Final = 0.05
 """Less often than a worker: nobody waits for a check as they do for a commit."""
-NICENESS: Final = 5
+NICENESS: Final = 10
 """Where recording needs the whole machine it gets it, and is followed as far as there is time."""
 STOP_SECONDS: Final = 5.0
 TIMEOUT_SECONDS: Final = 10.0
