@@ -9,6 +9,7 @@ from confluent_kafka import Consumer, TopicPartition
 from ops.topics import create_topics
 from schemas.settings import Settings
 from tests.api.serving import Served, serving
+from tests.ops.broker import end_of
 
 
 @pytest.fixture
@@ -30,7 +31,7 @@ class Wired:
         place = TopicPartition(self.settings.topic_prefix + topic, 0, 0)
         found = []
         try:
-            _, end = consumer.get_watermark_offsets(place, timeout=60)
+            end = end_of(consumer, place)
             consumer.assign([place])
             while len(found) < end:
                 record = consumer.poll(60)

@@ -9,6 +9,13 @@ from confluent_kafka.admin import AdminClient, NewTopic
 
 PARTITIONS = 3
 DEADLINE_SECONDS = 90.0
+YOUNG = {
+    KafkaError.NOT_LEADER_FOR_PARTITION,
+    KafkaError.UNKNOWN_TOPIC_OR_PART,
+    KafkaError._UNKNOWN_TOPIC,
+    KafkaError._UNKNOWN_PARTITION,
+}
+"""What is said of a topic that was just made."""
 
 
 class Stored(NamedTuple):
@@ -32,7 +39,7 @@ def stored(bootstrap_servers: str, topics: Iterable[str]) -> list[Stored]:
     consumer = Consumer({"bootstrap.servers": bootstrap_servers, "group.id": "reader", "enable.auto.commit": False})
     try:
         partitions = [TopicPartition(topic, number, 0) for topic in topics for number in range(PARTITIONS)]
-        expected = sum(_end(consumer, each) for each in partitions)
+        expected = sum(end_of(consumer, each) for each in partitions)
         consumer.assign(partitions)
         found: list[Stored] = []
         deadline = time.monotonic() + DEADLINE_SECONDS
@@ -46,15 +53,14 @@ def stored(bootstrap_servers: str, topics: Iterable[str]) -> list[Stored]:
         consumer.close()
 
 
-def _end(consumer: Consumer, partition: TopicPartition) -> int:
-    """The partition's end; a topic just made may not have its leader everywhere yet."""
+def end_of(consumer: Consumer, partition: TopicPartition) -> int:
+    """The partition's end; a topic just made may not be known everywhere yet, nor have its leader."""
     deadline = time.monotonic() + DEADLINE_SECONDS
     while True:
         try:
             return int(consumer.get_watermark_offsets(partition, 5)[1])
         except KafkaException as error:
-            young = error.args[0].code() in {KafkaError.NOT_LEADER_FOR_PARTITION, KafkaError.UNKNOWN_TOPIC_OR_PART}
-            if not young or time.monotonic() > deadline:
+            if error.args[0].code() not in YOUNG or time.monotonic() > deadline:
                 raise
 
 

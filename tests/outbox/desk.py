@@ -21,6 +21,7 @@ from sinks.database import connector
 from sinks.failpoints import VARIABLE
 from sinks.outbox import OutboxMessage
 from streams.relay import Relay
+from tests.ops.broker import end_of
 
 NOW = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
 DEADLINE_SECONDS = 90.0
@@ -126,10 +127,7 @@ def read_topic(bootstrap_servers: str, topic: str) -> list[Any]:
     }
     with closing(Consumer(settings)) as consumer:
         metadata = consumer.list_topics(topic, timeout=DEADLINE_SECONDS).topics[topic]
-        ends = {
-            number: consumer.get_watermark_offsets(TopicPartition(topic, number), timeout=DEADLINE_SECONDS)[1]
-            for number in metadata.partitions
-        }
+        ends = {number: end_of(consumer, TopicPartition(topic, number)) for number in metadata.partitions}
         consumer.assign([TopicPartition(topic, number, 0) for number, end in ends.items() if end])
         missing = sum(ends.values())
         records: list[Any] = []

@@ -10,6 +10,7 @@ from confluent_kafka import Consumer, TopicPartition
 
 from schemas.events import REWARD_ALERTS, REWARD_ENTRIES
 from schemas.messages import Alert
+from tests.ops.broker import end_of
 from tests.streams.stage import Stage, WorkerProcess
 
 FOLLOW = (sys.executable, "-m", "ops.cli", "reconcile", "--follow")
@@ -45,7 +46,7 @@ class Followed(Stage):
         """Everything on the topic of alerts but what workers tell of themselves; a repeated id is one message."""
         found: dict[str, Told] = {}
         for where in self._all(REWARD_ALERTS):
-            end = self._end(where)
+            end = end_of(self._reader, where)
             self._reader.assign([where])
             at = 0
             while at < end:
@@ -69,7 +70,7 @@ class Followed(Stage):
 
     def announced(self) -> int:
         """How many messages there were on `reward-entries`."""
-        return sum(self._end(where) for where in self._all(REWARD_ENTRIES))
+        return sum(end_of(self._reader, where) for where in self._all(REWARD_ENTRIES))
 
     def wait_until_it_follows(self) -> None:
         """Wait until whatever was announced so far is checked, and Kafka has it that it was.
@@ -90,15 +91,12 @@ class Followed(Stage):
 
     def _all_committed(self) -> bool:
         partitions = self._all(REWARD_ENTRIES)
-        ends = [self._end(where) for where in partitions]
+        ends = [end_of(self._reader, where) for where in partitions]
         committed = [where.offset for where in self._reader.committed(partitions, ANSWER_SECONDS)]
         return committed == ends
 
     def _all(self, topic: str) -> list[TopicPartition]:
         return [TopicPartition(self.namespace + topic, partition, 0) for partition in range(self._partitions)]
-
-    def _end(self, where: TopicPartition) -> int:
-        return int(self._reader.get_watermark_offsets(where, ANSWER_SECONDS)[1])
 
     def close(self) -> None:
         super().close()
