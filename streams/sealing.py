@@ -27,7 +27,7 @@ SHOWN: Final = 5
 
 
 def _seal(connect: Connect) -> dict[str, Any]:
-    *_, progress = seal_ledger(connect, wait_seconds=WAIT_SECONDS)
+    *_, progress = seal_ledger(connect, wait_seconds=WAIT_SECONDS, gives_way=True)
     with closing(connect()) as connection, connection, connection.cursor() as cursor:
         head = fetch_head(cursor)
     return {**progress._asdict(), "head": None if head is None else f"{head.number}:{head.hash.hex()}"}

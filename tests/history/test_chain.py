@@ -2,13 +2,15 @@
 
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
+from itertools import count
+from types import SimpleNamespace
 from typing import Any
 
 import psycopg2
 import pytest
 
 from schemas.events import SESSION_ATTENDANCE
-from sinks import chain_check
+from sinks import chain, chain_check
 from sinks.chain import CANONICAL, LEDGER, Progress, Seal, fetch_block, hash_of, seal_ledger
 from sinks.chain_check import Broken, check_chain
 from sinks.database import connector
@@ -209,6 +211,19 @@ def test_workers_seal_on_a_schedule_and_tell_the_head(past: Past) -> None:
     ((outcome,),) = past.query("SELECT outcome FROM scheduled_runs WHERE task = 'seal'")
     ((number, digest),) = past.query("SELECT number, hash FROM ledger_seals ORDER BY number DESC LIMIT 1")
     assert (outcome["seals"], outcome["head"]) == (len(LEDGER), f"{number}:{bytes(digest).hex()}")
+
+
+def test_who_seals_in_the_background_rests_after_each_seal(past: Past, monkeypatch: pytest.MonkeyPatch) -> None:
+    connect = connector(past.url, name="test")
+    rests: list[float] = []
+    monkeypatch.setattr(chain, "time", SimpleNamespace(monotonic=count().__next__, sleep=rests.append))
+    assert run_if_due(connect, sealing_task(connect, every_seconds=60), owner="a")
+    assert len(rests) == len(LEDGER)
+    assert all(rests)
+    past.tell(SESSION_ATTENDANCE, presence(1, 21))
+    rests.clear()
+    seal(past)
+    assert rests == []
 
 
 def test_many_seals_are_checked_some_at_a_time(past: Past, monkeypatch: pytest.MonkeyPatch) -> None:
