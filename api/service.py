@@ -70,11 +70,14 @@ class Service:
     def ask_brokers(self) -> str:
         """What the brokers say of themselves; raises where they say nothing. Blocks."""
         if self._admin is None:
-            self._admin = AdminClient(self.settings.librdkafka({"log_level": 0}))
+            self._admin = AdminClient(self.settings.librdkafka())
         try:
             found = self._admin.list_topics(timeout=ASK_SECONDS)
         except KafkaException as error:
             raise ConnectionError(str(error)) from error
+        finally:
+            # Hands on what the client logged, which would gather otherwise.
+            self._admin.poll(0)
         return f"{len(found.brokers)} brokers"
 
     def _open_ledger(self) -> Ledger:

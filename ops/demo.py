@@ -48,7 +48,7 @@ class Demo:
         self._settings = settings
         self._supervisor = supervisor
         self._say = say
-        self._client: dict[str, Any] = settings.librdkafka({"log_level": 4})  # warnings and worse
+        self._client: dict[str, Any] = settings.librdkafka()
         self._logs = Logs(self._client, prefix=settings.topic_prefix)
 
     def play(self) -> Summary:

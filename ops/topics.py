@@ -16,8 +16,6 @@ from schemas.settings import Settings, load_settings
 
 KEPT_FOREVER: Final = {"retention.ms": "-1", "retention.bytes": "-1"}
 _TIMEOUT_SECONDS: Final = 20.0
-_WARNING: Final = 4
-"""librdkafka's level: what it does of its own accord is nobody's news."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +39,7 @@ def wanted_topics(partitions: int) -> list[Topic]:
 
 def create_topics(settings: Settings) -> list[str]:
     """Create the topics that do not exist, and return their names. Those that do are left as they are."""
-    admin = _admin(settings)
+    admin = AdminClient(settings.librdkafka())
     asked = admin.create_topics(
         [
             NewTopic(
@@ -60,7 +58,7 @@ def create_topics(settings: Settings) -> list[str]:
             answer.result(_TIMEOUT_SECONDS)
         except (KafkaException, TimeoutError) as error:
             if not _exists_already(error):
-                raise LaurelsError(f"topic {name} could not be created: {error}") from error
+                raise LaurelsError(f"topic {name} could not be created: {_why(error)}") from error
         else:
             created.append(name)
     return created
@@ -68,7 +66,7 @@ def create_topics(settings: Settings) -> list[str]:
 
 def describe_topics(settings: Settings) -> dict[str, Topic]:
     """Those of the topics that exist, as they are."""
-    admin = _admin(settings)
+    admin = AdminClient(settings.librdkafka())
     prefix = settings.topic_prefix
     try:
         found = admin.list_topics(timeout=_TIMEOUT_SECONDS).topics
@@ -84,11 +82,11 @@ def describe_topics(settings: Settings) -> dict[str, Topic]:
             for resource, answer in answers.items()
         }
     except (KafkaException, TimeoutError) as error:
-        raise LaurelsError(f"the topics cannot be described: {error}") from error
+        raise LaurelsError(f"the topics cannot be described: {_why(error)}") from error
 
 
-def _admin(settings: Settings) -> AdminClient:
-    return AdminClient(settings.librdkafka({"log_level": _WARNING}))
+def _why(error: Exception) -> str:
+    return str(error) or f"Kafka does not answer within {_TIMEOUT_SECONDS:g} s"
 
 
 def _exists_already(error: Exception) -> bool:

@@ -9,6 +9,12 @@ from typing import Any, Final, Literal, TextIO
 import structlog
 from structlog.typing import Processor
 
+KAFKA_CLIENT: Final = logging.getLogger("librdkafka")
+"""What Kafka's client has to say of its own accord. It is heard where logs are configured, and nowhere else: a command
+says itself, in its one line, that no broker answers.
+"""
+KAFKA_CLIENT.addHandler(logging.NullHandler())
+
 HIDDEN: Final = "***"
 _SECRET_NAME: Final = re.compile(r"password|passwd|secret|token|authorization|api_key|credential", re.IGNORECASE)
 _SECRET_VALUE: Final = (

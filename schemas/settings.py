@@ -17,6 +17,7 @@ from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, DotEnvSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
 
 from schemas.errors import LaurelsError
+from schemas.logs import KAFKA_CLIENT
 
 SERVICES_FILE: Final = Path(".laurels/env")
 """What a running `laurels up` offers, in the form of a `.env` file."""
@@ -212,9 +213,10 @@ class Settings(BaseSettings):
             raise SettingsError("KAFKA_BOOTSTRAP_SERVERS is not set: give it, or start `laurels up` in this folder")
         return self.kafka
 
-    def librdkafka(self, more: Mapping[str, Any] | None = None) -> dict[str, Any]:
-        """The configuration of a confluent-kafka client, and `more` in its own words."""
+    def librdkafka(self) -> dict[str, Any]:
+        """The configuration of a confluent-kafka client. It logs through `KAFKA_CLIENT`, whenever it is polled."""
         settings: dict[str, Any] = {
+            "logger": KAFKA_CLIENT,
             "bootstrap.servers": self.bootstrap_servers,
             "security.protocol": self.kafka_security_protocol.lower(),
         }
@@ -227,7 +229,7 @@ class Settings(BaseSettings):
             settings["ssl.certificate.location"] = _text(self.kafka_ssl_cert_file)
             settings["ssl.key.location"] = _text(self.kafka_ssl_key_file)
             settings["ssl.key.password"] = _reveal(self.kafka_ssl_key_password)
-        return {name: value for name, value in (settings | dict(more or {})).items() if value is not None}
+        return {name: value for name, value in settings.items() if value is not None}
 
     def aiokafka(self) -> dict[str, Any]:
         """The arguments of any aiokafka client that say where the brokers are and how to be let in."""

@@ -48,6 +48,9 @@ class Logs:
         except (KafkaException, TimeoutError) as error:
             message = f"Kafka does not say which cluster it is: {str(error) or f'no answer within {self._timeout:g} s'}"
             raise LaurelsError(message) from error
+        finally:
+            # Hands on what the client logged, which would gather otherwise.
+            self._admin.poll(0)
         if not cluster.cluster_id:
             raise LaurelsError("Kafka does not say which cluster it is: it has no cluster id")
         return str(cluster.cluster_id)

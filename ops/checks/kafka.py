@@ -34,7 +34,7 @@ NEEDED_APIS: Final[Mapping[int, tuple[str, int]]] = {
 def check_kafka(settings: Settings) -> Iterator[Finding]:
     """Everything about the broker, as far as it answers."""
     try:
-        cluster = Logs(settings.librdkafka({"log_level": 0}), timeout_seconds=_TIMEOUT_SECONDS).cluster_id()
+        cluster = Logs(settings.librdkafka(), timeout_seconds=_TIMEOUT_SECONDS).cluster_id()
     except LaurelsError as error:
         yield failed(
             "Kafka", f"{settings.bootstrap_servers}: {error}", "start it, or mend KAFKA_BOOTSTRAP_SERVERS and KAFKA_*"

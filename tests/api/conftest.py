@@ -27,7 +27,7 @@ class Wired:
 
     def records(self, topic: str) -> list[tuple[bytes, bytes, dict[str, bytes]]]:
         """Key, value and headers of all that is on the topic's only partition."""
-        consumer = Consumer(self.settings.librdkafka({"group.id": "reads-back", "enable.auto.commit": False}))
+        consumer = Consumer({**self.settings.librdkafka(), "group.id": "reads-back", "enable.auto.commit": False})
         place = TopicPartition(self.settings.topic_prefix + topic, 0, 0)
         found = []
         try:

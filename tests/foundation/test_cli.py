@@ -6,12 +6,14 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 import typer
 
 from ops.cli import COMMANDS, EXITS, Command, build_app, main
+from tests.schemas.examples import encoded
 from tests.services.databases import cloned
 from tests.services.run import ROOT, Service
 
@@ -98,6 +100,29 @@ def test_a_database_that_does_not_answer_is_one_line_without_the_password() -> N
     assert done.returncode == 3
     assert done.stderr.count("\n") == 1
     assert "hunter2" not in done.stderr
+
+
+@pytest.mark.parametrize("command", ["topics", "publish {events} --topic session-attendance --json"])
+def test_brokers_that_do_not_answer_are_one_line_and_their_client_adds_nothing(command: str, tmp_path: Path) -> None:
+    events = tmp_path / "events"
+    events.write_bytes(encoded("session-attendance"))
+    impatient = (
+        "import sys; from ops import cli, publish, topics\n"
+        "publish.TIMEOUT_SECONDS = topics._TIMEOUT_SECONDS = 1\n"
+        "cli.main(sys.argv[1:])"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", impatient, *command.format(events=events).split()],
+        cwd=ROOT,
+        env={**os.environ, "KAFKA_BOOTSTRAP_SERVERS": "127.0.0.1:1"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 3
+    assert done.stderr.startswith("laurels: ")
+    assert done.stderr.count("\n") == 1
+    assert not done.stderr.endswith(": \n"), "it does not say why"
 
 
 @pytest.mark.parametrize(

@@ -3,12 +3,18 @@
 import io
 import json
 import logging
+import time
 from collections.abc import Iterator
 
 import pytest
 import structlog
 
+from schemas.errors import LaurelsError
 from schemas.logs import configure_logging, redact
+from schemas.settings import Settings
+from streams.logs import Logs
+
+PATIENCE_SECONDS = 60
 
 
 @pytest.fixture
@@ -63,3 +69,19 @@ def test_levels_below_the_wanted_one_are_not_written(stream: io.StringIO) -> Non
     structlog.get_logger("laurels").warning("loud", topic="t")
     assert "quiet" not in stream.getvalue()
     assert "loud" in stream.getvalue()
+
+
+def test_what_kafkas_client_logs_is_a_line_like_ours_and_nothing_else_is_written(
+    stream: io.StringIO, capfd: pytest.CaptureFixture[str]
+) -> None:
+    configure_logging("json", "info", stream=stream)
+    logs = Logs(Settings(kafka="127.0.0.1:1").librdkafka(), timeout_seconds=0.2)
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    while not stream.getvalue():
+        assert time.monotonic() < deadline
+        with pytest.raises(LaurelsError):
+            logs.cluster_id()
+    line = json.loads(stream.getvalue().splitlines()[0])
+    assert (line["logger"], line["level"]) == ("librdkafka", "error")
+    assert "127.0.0.1:1" in line["event"]
+    assert capfd.readouterr().err == ""

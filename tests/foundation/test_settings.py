@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 from confluent_kafka.admin import AdminClient
 
+from schemas.logs import KAFKA_CLIENT
 from schemas.settings import SECRETS, VARIABLES, Settings, SettingsError, load_settings, variable
 
 SASL = {
@@ -111,14 +112,13 @@ def test_both_kafka_clients_are_let_in_the_same_way(folder: Path, monkeypatch: p
     for name, value in SASL.items():
         monkeypatch.setenv(name, value)
     settings = load_settings(folder)
-    ours = settings.librdkafka({"linger.ms": 5})
-    assert ours == {
+    assert settings.librdkafka() == {
+        "logger": KAFKA_CLIENT,
         "bootstrap.servers": "a:1,b:2",
         "security.protocol": "sasl_ssl",
         "sasl.mechanism": "SCRAM-SHA-512",
         "sasl.username": "laurels",
         "sasl.password": "hunter2",
-        "linger.ms": 5,
     }
     theirs = settings.aiokafka()
     assert theirs.pop("ssl_context").check_hostname
@@ -134,7 +134,7 @@ def test_both_kafka_clients_are_let_in_the_same_way(folder: Path, monkeypatch: p
 def test_librdkafka_knows_every_setting_it_is_given(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for name, value in SASL.items():
         monkeypatch.setenv(name, value)
-    AdminClient(load_settings(folder).librdkafka({"log_level": 0}))
+    AdminClient(load_settings(folder).librdkafka())
 
 
 def test_a_certificate_that_cannot_be_read_is_named(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
