@@ -3,8 +3,9 @@
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-import msgspec
 from psycopg2.extensions import cursor as Cursor
+
+from sinks.jsonb import as_jsonb
 
 _AUDIT: Final = "INSERT INTO audit_log (actor, action, subject, detail) VALUES (%s, %s, %s, %s::jsonb)"
 
@@ -21,5 +22,4 @@ class AuditEntry:
 
 def write_audit(cursor: Cursor, entry: AuditEntry) -> None:
     """Write `entry` within the caller's transaction."""
-    detail = msgspec.json.encode(entry.detail).decode().replace("\\u0000", "")
-    cursor.execute(_AUDIT, (entry.actor, entry.action, entry.subject, detail))
+    cursor.execute(_AUDIT, (entry.actor, entry.action, entry.subject, as_jsonb(entry.detail)))

@@ -2,8 +2,9 @@
 
 from typing import Any, Final
 
-import msgspec
 from psycopg2.extensions import cursor as Cursor
+
+from sinks.jsonb import as_jsonb
 
 FAILED_AGAIN_SECONDS: Final = 60.0
 """What failed, or was killed in the middle, is tried again so soon, if its own turn does not come before."""
@@ -51,5 +52,5 @@ def ask_for_run(cursor: Cursor, task: str) -> None:
 
 def end_run(cursor: Cursor, task: str, outcome: dict[str, Any]) -> None:
     """Note what came of the task's run, and give its lock back."""
-    cursor.execute(_FINISH, (msgspec.json.encode(outcome).decode().replace("\\u0000", ""), task))
+    cursor.execute(_FINISH, (as_jsonb(outcome), task))
     cursor.execute(_UNLOCK, (task,))

@@ -5,7 +5,6 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Final
 
-import msgspec
 from psycopg2.extensions import cursor as Cursor
 from psycopg2.extras import execute_values
 
@@ -15,6 +14,7 @@ from schemas.rewards import Refused
 from sinks.alerts import raise_alerts
 from sinks.batch import Coordinates, Delivery
 from sinks.dead_letters import FINAL_REASONS
+from sinks.jsonb import as_jsonb
 from sinks.outbox import OutboxMessage, dead_letter_id, write_messages
 
 # The same record met again (a replay, a position that was taken back) is the same dead letter.
@@ -88,7 +88,7 @@ def _row(where: Coordinates, delivery: Delivery, refusal: Refused) -> tuple[obje
         refusal.event_key,
         delivery.key,
         delivery.value,
-        msgspec.json.encode(headers).decode().replace("\\u0000", ""),
+        as_jsonb(headers),
         produced_at,
         "final" if refusal.reason in FINAL_REASONS else "open",
     )

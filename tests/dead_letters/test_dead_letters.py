@@ -1,7 +1,7 @@
 """Dead letters are kept whole; retried they pay at most once; given up they stay, with who and why."""
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from typing import Any
 
@@ -22,6 +22,7 @@ from streams.retry import NotRetried, Retried, retry_dead_letter
 
 SPECIALIZATIONS = ("PLAYER", "COACH", "INTERNSHIP")
 TIMESTAMP_MS = 1_772_366_400_000
+HEADERS = [("trace", b"\x01\xff"), ("none", None)]
 
 Laurels = Callable[..., Any]
 
@@ -45,11 +46,17 @@ class Academy:
         self.connection = connection
         self.connect = connector(url, name="test")
 
-    def deliver(self, offset: int, value: bytes | None, specializations: tuple[str, ...] = SPECIALIZATIONS) -> None:
+    def deliver(
+        self,
+        offset: int,
+        value: bytes | None,
+        specializations: tuple[str, ...] = SPECIALIZATIONS,
+        headers: Sequence[tuple[str, bytes | None]] = HEADERS,
+    ) -> None:
         parsed = parse("tournament-results", b"5", value, TIMESTAMP_MS, specializations)
         hashed = b"" if isinstance(parsed, Refused) else payload_hash(parsed)
         where = Coordinates("tournament-results", 0, offset, "cluster/topic")
-        delivery = Delivery(parsed, where, hashed, b"5", value, [("trace", b"\x01\xff"), ("none", None)], TIMESTAMP_MS)
+        delivery = Delivery(parsed, where, hashed, b"5", value, headers, TIMESTAMP_MS)
         with closing(Ledger(self.connect, rules, Identity(group="", owner=""))) as ledger:
             ledger.record(Batch([delivery], origin="replay"))
 
@@ -105,9 +112,25 @@ def test_a_dead_letter_keeps_the_bytes_and_headers_of_its_record(academy: Academ
     with academy.connection.cursor() as cursor:
         (letter,) = fetch_dead_letters(cursor, [academy.letter(0)]).values()
     assert (letter.key, letter.value) == (b"5", b"\xff\x00{")
-    assert letter.headers == [("trace", b"\x01\xff"), ("none", None)]
+    assert letter.headers == HEADERS
     assert letter.produced_at is not None
     assert letter.produced_at.timestamp() * 1000 == TIMESTAMP_MS
+
+
+@pytest.mark.parametrize(
+    ("name", "kept"),
+    [
+        ("a\0b", "ab"),
+        (r"a\u0000b", r"a\u0000b"),
+        ("\\\0" + r"\u0000", "\\" + r"\u0000"),
+    ],
+    ids=["a NUL", "text that spells one", "both, after a backslash"],
+)
+def test_a_headers_name_is_kept_but_for_its_nuls(academy: Academy, name: str, kept: str) -> None:
+    academy.deliver(0, b"{", headers=[(name, b"1")])
+    with academy.connection.cursor() as cursor:
+        (letter,) = fetch_dead_letters(cursor, [academy.letter(0)]).values()
+    assert letter.headers == [(kept, b"1")]
 
 
 def test_a_retry_after_a_fix_records_the_event_where_it_stood(academy: Academy) -> None:
