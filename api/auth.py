@@ -3,7 +3,6 @@
 import asyncio
 import time
 from dataclasses import dataclass
-from http import HTTPStatus
 from typing import Annotated, Any, Final
 
 import httpx
@@ -13,7 +12,7 @@ from fastapi import Depends, Request
 
 from api.limits import RateLimits
 from api.pool import Pool, Session
-from api.problems import Problem, unavailable
+from api.problems import forbidden, slow_down, unauthenticated, unavailable
 from api.roles import ACCESS, Role
 from schemas.settings import Settings
 from sinks.tokens import find_bearer
@@ -128,19 +127,12 @@ async def authorise(request: Request) -> None:
     scheme, _, token = request.headers.get("authorization", "").partition(" ")
     caller = await gate.identify(token.strip()) if scheme.lower() == "bearer" else None
     if caller is None:
-        raise Problem(
-            HTTPStatus.UNAUTHORIZED,
-            "UNAUTHENTICATED",
-            "a bearer token is needed that is neither revoked nor expired",
-            headers={"WWW-Authenticate": "Bearer"},
-        )
+        raise unauthenticated()
     wait = gate.limits.wait_seconds(caller.id)
     if wait > 0:
-        retry_after = {"Retry-After": str(int(wait) + 1)}
-        raise Problem(HTTPStatus.TOO_MANY_REQUESTS, "TOO_MANY_REQUESTS", "slow down", headers=retry_after)
+        raise slow_down(wait)
     if caller.role < needed:
-        detail = f"this takes the role {needed.name.lower()}"
-        raise Problem(HTTPStatus.FORBIDDEN, "FORBIDDEN", detail)
+        raise forbidden(needed.name.lower())
     request.state.caller = caller
 
 

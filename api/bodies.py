@@ -34,7 +34,7 @@ async def read_json(request: Request) -> dict[str, Any]:
     try:
         return read_object(await read_body(request))
     except Undecodable as error:
-        raise Problem(HTTPStatus.BAD_REQUEST, "UNDECODABLE", str(error)) from error
+        raise undecodable(str(error)) from error
 
 
 async def read_model(request: Request, kind: type[M], *, optional: bool = False) -> M:
@@ -77,6 +77,11 @@ def refused(refusal: Refused) -> Problem:
     bad = refusal.reason in BAD_REASONS
     status = HTTPStatus.BAD_REQUEST if bad else HTTPStatus.UNPROCESSABLE_ENTITY
     return Problem(status, refusal.reason.upper(), refusal.detail)
+
+
+def undecodable(detail: str) -> Problem:
+    """The problem of a body that is no JSON object."""
+    return Problem(HTTPStatus.BAD_REQUEST, "UNDECODABLE", detail)
 
 
 def unsupported(*wanted: str) -> Problem:

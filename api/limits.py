@@ -51,21 +51,27 @@ async def read_body(request: Request, most_bytes: int = BODY_BYTES) -> bytes:
     """Read the body, as far as it is not too large nor too slow."""
     declared = request.headers.get("content-length", "0")
     if declared.isdecimal() and int(declared[:20]) > most_bytes:
-        raise _too_large(most_bytes)
+        raise too_large(most_bytes)
     body = bytearray()
     try:
         async with asyncio.timeout(BODY_SECONDS):
             async for chunk in request.stream():
                 body += chunk
                 if len(body) > most_bytes:
-                    raise _too_large(most_bytes)
+                    raise too_large(most_bytes)
     except TimeoutError as error:
-        raise Problem(HTTPStatus.REQUEST_TIMEOUT, "REQUEST_TIMEOUT", "the body did not arrive in time") from error
+        raise too_slow() from error
     except ClientDisconnect as error:
         raise Problem(HTTPStatus.BAD_REQUEST, "BAD_REQUEST", "the body is not whole") from error
     return bytes(body)
 
 
-def _too_large(most_bytes: int) -> Problem:
+def too_slow() -> Problem:
+    """What is answered where a body does not come to its end."""
+    return Problem(HTTPStatus.REQUEST_TIMEOUT, "REQUEST_TIMEOUT", "the body did not arrive in time")
+
+
+def too_large(most_bytes: int) -> Problem:
+    """What is answered to a body of more bytes than that."""
     detail = f"the body is larger than {most_bytes} bytes"
     return Problem(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "TOO_LARGE", detail)

@@ -2,13 +2,12 @@
 
 import asyncio
 import time
-from http import HTTPStatus
 from typing import Final
 
 from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from api.problems import Problem
+from api.problems import late
 from api.telemetry import HttpTelemetry
 
 REQUEST_SECONDS: Final = 30.0
@@ -44,8 +43,7 @@ class Surroundings:
                 await self._app(scope, receive, answer)
         except TimeoutError:
             if not status:
-                late = Problem(HTTPStatus.GATEWAY_TIMEOUT, "TIMED_OUT", "no answer in time; what was asked may be done")
-                await late.response()(scope, receive, answer)
+                await late().response()(scope, receive, answer)
         finally:
             method = scope["method"] if scope["method"] in _METHODS else "other"
             route = getattr(scope.get("route"), "path", "none")

@@ -1,6 +1,6 @@
 """Errors as `application/problem+json` with codes that stay the same: a client goes by `code`, a person by `detail`."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from http import HTTPStatus
 from typing import Any, Final
 
@@ -38,9 +38,9 @@ class Problem(Exception):
         self.headers = dict(headers or {})
         self.more = dict(more or {})
 
-    def response(self) -> Response:
-        """The document."""
-        document = {
+    def document(self) -> dict[str, object]:
+        """What is said of it."""
+        return {
             "type": f"urn:laurels:problem:{self.code.lower().replace('_', '-')}",
             "title": HTTPStatus(self.status).phrase,
             "status": self.status,
@@ -48,7 +48,10 @@ class Problem(Exception):
             "detail": str(self),
             **self.more,
         }
-        return Response(json.encode(document), self.status, self.headers, MEDIA_TYPE)
+
+    def response(self) -> Response:
+        """The document, sent."""
+        return Response(json.encode(self.document()), self.status, self.headers, MEDIA_TYPE)
 
 
 def no_such(what: str) -> Problem:
@@ -59,6 +62,39 @@ def no_such(what: str) -> Problem:
 def unavailable(detail: str) -> Problem:
     """What is answered while something that we depend on cannot serve: trying again later is safe."""
     return Problem(HTTPStatus.SERVICE_UNAVAILABLE, "UNAVAILABLE", detail, headers={"Retry-After": "2"})
+
+
+def unauthenticated() -> Problem:
+    """What is answered to a stranger."""
+    detail = "a bearer token is needed that is neither revoked nor expired"
+    return Problem(HTTPStatus.UNAUTHORIZED, "UNAUTHENTICATED", detail, headers={"WWW-Authenticate": "Bearer"})
+
+
+def forbidden(role: str) -> Problem:
+    """What is answered to a caller whose own role is a lesser one."""
+    return Problem(HTTPStatus.FORBIDDEN, "FORBIDDEN", f"this takes the role {role}")
+
+
+def slow_down(wait_seconds: float) -> Problem:
+    """What is answered to a caller who asks too often."""
+    retry_after = {"Retry-After": str(int(wait_seconds) + 1)}
+    return Problem(HTTPStatus.TOO_MANY_REQUESTS, "TOO_MANY_REQUESTS", "slow down", headers=retry_after)
+
+
+def invalid(errors: Sequence[Mapping[str, str]]) -> Problem:
+    """What is answered where parameters are not as they must be: `where` each is, and `what` is wrong with it."""
+    detail = "; ".join(f"{one['where']}: {one['what']}" for one in errors)
+    return Problem(HTTPStatus.UNPROCESSABLE_ENTITY, "INVALID_REQUEST", detail, more={"errors": errors})
+
+
+def late() -> Problem:
+    """What is answered when the time of a request is over."""
+    return Problem(HTTPStatus.GATEWAY_TIMEOUT, "TIMED_OUT", "no answer in time; what was asked may be done")
+
+
+def unforeseen() -> Problem:
+    """What is answered where the fault is ours."""
+    return Problem(HTTPStatus.INTERNAL_SERVER_ERROR, "INTERNAL", "something unforeseen went wrong")
 
 
 def add_problem_handlers(app: FastAPI) -> None:
@@ -79,9 +115,8 @@ def _problem(_request: Request, error: Exception) -> Response:
 
 def _invalid(_request: Request, error: Exception) -> Response:
     assert isinstance(error, RequestValidationError)
-    errors = [{"where": ".".join(map(str, one["loc"])), "what": one["msg"]} for one in error.errors()]
-    detail = "; ".join(f"{one['where']}: {one['what']}" for one in errors)
-    return Problem(HTTPStatus.UNPROCESSABLE_ENTITY, "INVALID_REQUEST", detail, more={"errors": errors}).response()
+    errors = [{"where": ".".join(map(str, one["loc"])), "what": str(one["msg"])} for one in error.errors()]
+    return invalid(errors).response()
 
 
 def _http(_request: Request, error: Exception) -> Response:
@@ -105,13 +140,7 @@ def _unavailable(request: Request, error: Exception) -> Response:
 
 def _unforeseen(request: Request, error: Exception) -> Response:
     log.error("a request failed", path=request.url.path, error=f"{type(error).__name__}: {error}", exc_info=error)
-    return Problem(HTTPStatus.INTERNAL_SERVER_ERROR, "INTERNAL", "something unforeseen went wrong").response()
-
-
-def describe(status: int) -> dict[str, Any]:
-    """A problem with `status`, as the OpenAPI document has it."""
-    schema = {"$ref": "#/components/schemas/Problem"}
-    return {"description": HTTPStatus(status).phrase, "content": {MEDIA_TYPE: {"schema": schema}}}
+    return unforeseen().response()
 
 
 SCHEMA: Final[dict[str, Any]] = {

@@ -1,7 +1,8 @@
 """The academy's four administrative paths: progress and license that stand apart, found and mended."""
 
+from datetime import UTC, datetime
 from http import HTTPStatus
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, Final, get_args
 
 from fastapi import FastAPI, Path, Query, Request
 from psycopg2.extensions import cursor as Cursor
@@ -10,8 +11,8 @@ from pydantic import BaseModel, ConfigDict, Field
 from api.auth import CalledBy
 from api.bodies import JSON, read_model
 from api.limits import LARGEST_PAGE, PAGE, Limit
-from api.models import DesyncIssue, DesyncIssues, Pair, PlanApplied, SyncItem, UserSynced
-from api.openapi import problems
+from api.models import DesyncIssue, DesyncIssues, DesyncKind, Pair, PlanApplied, SyncItem, UserSynced
+from api.openapi import answer, problems
 from api.problems import Problem, no_such
 from api.service import Service, Serving
 from schemas.events import MAX_ID
@@ -71,13 +72,70 @@ class EveryoneOrder(_Order):
     plan_id: Annotated[str, Field(pattern="^[0-9a-f]{16}$")] | None = None
 
 
+_PENDING: Final = SyncItem(
+    user_id=5,
+    specialization="COACH",
+    kinds=["level_mismatch"],
+    progress_level=2,
+    license_level=3,
+    highest_level=3,
+    new_level=2,
+    outcome="pending",
+    detail=None,
+    applied_at=None,
+)
+_FOUND: Final = DesyncIssues(
+    counts={kind: int(kind == "level_mismatch") for kind in get_args(DesyncKind)},
+    issues=[
+        DesyncIssue(
+            user_id=5,
+            specialization="COACH",
+            progress_level=2,
+            license_level=3,
+            highest_level=3,
+            max_level=8,
+            kinds=["level_mismatch"],
+        )
+    ],
+    next=None,
+)
+_SYNCED: Final = UserSynced(
+    user_id=5,
+    items=[_PENDING.model_copy(update={"outcome": "synced", "applied_at": datetime(2026, 11, 1, 8, tzinfo=UTC)})],
+    after=[
+        Pair(
+            specialization="COACH",
+            consistent=True,
+            progress_level=2,
+            license_level=2,
+            difference=0,
+            message="progress and license are both at level 2",
+            recommended_action="none",
+        )
+    ],
+)
+_PLANNED: Final = PlanApplied(
+    plan_id="0f3a2b1c4d5e6f70",
+    dry_run=True,
+    complete=False,
+    source="progress",
+    counts={"pending": 1, "synced": 0, "changed": 0, "refused": 0},
+    items=[_PENDING],
+    truncated=False,
+)
+
+
 def add_routes(app: FastAPI) -> None:
     """Add them."""
-    body = (408, 413, 415)
-    app.get(f"{SYNC}/desync-issues")(desync_issues)
-    app.post(f"{SYNC}/user/{{user_id}}", responses=problems(404, *body), openapi_extra=_body(OneOrder))(sync_one)
-    app.post(f"{SYNC}/user/{{user_id}}/all", responses=problems(404, *body), openapi_extra=_body(UserOrder))(sync_user)
-    app.post(f"{SYNC}/all", responses=problems(404, *body), openapi_extra=_body(EveryoneOrder))(sync_everyone)
+    missing = UnknownSpecialization("there is no specialization 'GOALKEEPER': known are COACH, INTERNSHIP, PLAYER")
+    found = answer(HTTPStatus.OK, _FOUND, "A page of them.")
+    synced = answer(HTTPStatus.OK, _SYNCED, "What was found apart, and what came of it.") | problems(404, 408, 413, 415)
+    planned = answer(HTTPStatus.OK, _PLANNED, "The plan, and what came of it.") | problems(404, 408, 413, 415)
+    named = problems(_unknown(missing))
+    app.get(f"{SYNC}/desync-issues", responses=found | named)(desync_issues)
+    app.post(f"{SYNC}/user/{{user_id}}", responses=synced | named, openapi_extra=_body(OneOrder))(sync_one)
+    app.post(f"{SYNC}/user/{{user_id}}/all", responses=synced, openapi_extra=_body(UserOrder))(sync_user)
+    app.post(f"{SYNC}/all", responses=planned, openapi_extra=_body(EveryoneOrder))(sync_everyone)
 
 
 async def desync_issues(

@@ -12,7 +12,7 @@ from api.auth import CalledBy, Caller
 from api.bodies import JSON, JSON_LINES, key_of, media_type, refused, unsupported
 from api.limits import BATCH_BYTES, BATCH_LINES, read_body
 from api.models import LineResult, Published, PublishedBatch
-from api.openapi import event_schemas, problems
+from api.openapi import answer, event_schemas, problems
 from api.outlet import Outgoing
 from api.problems import Problem, unavailable
 from api.service import Service, Serving
@@ -36,6 +36,8 @@ EXAMPLE: Final = {
     "skills": [{"name": "passing", "performance": 80}],
     "occurred_at": "2026-05-01T10:00:00Z",
 }
+PUBLISHED: Final = Published(topic="tournament-results", key="5", id="r-227-5")
+"""What is answered to the example."""
 
 
 def add_routes(app: FastAPI) -> None:
@@ -48,7 +50,7 @@ def add_routes(app: FastAPI) -> None:
         path,
         status_code=HTTPStatus.ACCEPTED,
         response_model=Published | PublishedBatch,
-        responses=more | problems(408, 413, 415),
+        responses=more | answer(HTTPStatus.ACCEPTED, PUBLISHED, "It is stored.") | problems(408, 413, 415),
         openapi_extra={"requestBody": _body()},
     )(publish)
 

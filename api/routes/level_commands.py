@@ -9,7 +9,7 @@ from fastapi import FastAPI, Request, Response
 from api.auth import CalledBy
 from api.bodies import JSON, checked, read_json
 from api.models import CommandReceipt
-from api.openapi import event_schema, problems
+from api.openapi import answer, event_schema, problems
 from api.problems import Problem
 from api.service import Serving
 from schemas.cloudevents import rfc3339
@@ -28,6 +28,17 @@ EXAMPLE: Final = {
     "advanced_by": 1,
     "reason": "passed the examination",
 }
+DONE: Final = CommandReceipt.model_validate(
+    {
+        "event_key": "command_c-17_level_5",
+        "seq": 813,
+        "user_id": 5,
+        "grant": {"levels": [["COACH", 2, 3]]},
+        "occurred_at": "2026-11-01T08:00:00.000000Z",
+        "recorded_at": "2026-11-01T08:00:00.004211Z",
+    }
+)
+"""What is answered to the example."""
 
 
 def add_routes(app: FastAPI) -> None:
@@ -40,7 +51,7 @@ def add_routes(app: FastAPI) -> None:
         path,
         status_code=HTTPStatus.CREATED,
         response_model=CommandReceipt,
-        responses=again | problems(408, 409, 413, 415),
+        responses=again | answer(HTTPStatus.CREATED, DONE, "It was carried out.") | problems(408, 409, 413, 415),
         openapi_extra={"requestBody": _body()},
     )(command)
 

@@ -8,9 +8,9 @@ from typing import Any, Final
 from fastapi import FastAPI, Request, Response
 
 from api.auth import CalledBy
-from api.bodies import JSON, checked, read_json
+from api.bodies import JSON, checked, read_json, refused
 from api.models import Transfer
-from api.openapi import event_schema, problems
+from api.openapi import answer, event_schema, problems
 from api.problems import Problem
 from api.service import Serving
 from schemas.cloudevents import rfc3339
@@ -22,6 +22,18 @@ from streams.direct import apply_at_once
 
 KEY: Final = re.compile(r"[\x21-\x7e]{1,128}")
 EXAMPLE: Final = {"sender_id": 5, "receiver_id": 7, "amount": 25, "memo": "thanks"}
+EXAMPLE_KEY: Final = "rent-2026-11"
+MADE: Final = Transfer.model_validate(
+    {
+        **EXAMPLE,
+        "idempotency_key": EXAMPLE_KEY,
+        "status": "COMPLETED",
+        "receipt_seq": 812,
+        "occurred_at": "2026-11-01T08:00:00.000000Z",
+        "recorded_at": "2026-11-01T08:00:00.004211Z",
+    }
+)
+"""What is answered to the example."""
 
 
 def add_routes(app: FastAPI) -> None:
@@ -30,7 +42,16 @@ def add_routes(app: FastAPI) -> None:
         "/api/v1/transfers",
         status_code=HTTPStatus.CREATED,
         response_model=Transfer,
-        responses=problems(408, 409, 413, 415),
+        responses=answer(HTTPStatus.CREATED, MADE, "It was made just now; or before, with `Idempotent-Replayed`.")
+        | problems(
+            408,
+            413,
+            415,
+            _duplicate(MADE),
+            _uncovered(MADE.model_copy(update={"status": "REJECTED"})),
+            _reused(EXAMPLE_KEY),
+            refused(Refused("invalid_event", "amount: must be at least 1, not 0")),
+        ),
         openapi_extra={"requestBody": _body(), "parameters": _headers()},
     )(transfer)
 
@@ -56,17 +77,11 @@ async def transfer(request: Request, response: Response, service: Serving, calle
     assert row is not None
     first = Transfer.model_validate(row)
     if first.status == "REJECTED":
-        detail = f"user {first.sender_id} could not cover {first.amount} credits; that is final for this key"
-        raise _unprocessable("INSUFFICIENT_FUNDS", detail, transfer=first.model_dump(mode="json"))
+        raise _uncovered(first)
     if isinstance(decision, Grant):
         return first
     if "return=replay" not in request.headers.get("prefer", "").replace(" ", "").lower().split(","):
-        raise Problem(
-            HTTPStatus.CONFLICT,
-            "DUPLICATE_TRANSFER",
-            "this transfer was made before; `transfer` is what came of it",
-            more={"transfer": first.model_dump(mode="json")},
-        )
+        raise _duplicate(first)
     response.headers["Idempotent-Replayed"] = "true"
     response.headers["Preference-Applied"] = "return=replay"
     return first
@@ -83,9 +98,21 @@ def _key(request: Request) -> str:
 
 
 def _refused(refusal: Refused, key: str) -> Problem:
-    if refusal.reason == "conflict":
-        return _unprocessable("IDEMPOTENCY_KEY_REUSED", f"the key {key} stands for another transfer of this sender")
-    return _unprocessable(refusal.reason.upper(), refusal.detail)
+    return _reused(key) if refusal.reason == "conflict" else _unprocessable(refusal.reason.upper(), refusal.detail)
+
+
+def _reused(key: str) -> Problem:
+    return _unprocessable("IDEMPOTENCY_KEY_REUSED", f"the key {key} stands for another transfer of this sender")
+
+
+def _uncovered(first: Transfer) -> Problem:
+    detail = f"user {first.sender_id} could not cover {first.amount} credits; that is final for this key"
+    return _unprocessable("INSUFFICIENT_FUNDS", detail, transfer=first.model_dump(mode="json"))
+
+
+def _duplicate(first: Transfer) -> Problem:
+    detail = "this transfer was made before; `transfer` is what came of it"
+    return Problem(HTTPStatus.CONFLICT, "DUPLICATE_TRANSFER", detail, more={"transfer": first.model_dump(mode="json")})
 
 
 def _unprocessable(code: str, detail: str, **more: object) -> Problem:
@@ -93,7 +120,7 @@ def _unprocessable(code: str, detail: str, **more: object) -> Problem:
 
 
 def _headers() -> list[dict[str, Any]]:
-    key = {"type": "string", "pattern": "^[!-~]{1,128}$", "examples": ["rent-2026-11"]}
+    key = {"type": "string", "pattern": "^[!-~]{1,128}$", "examples": [EXAMPLE_KEY]}
     return [
         {"name": "Idempotency-Key", "in": "header", "required": True, "schema": key},
         {"name": "Prefer", "in": "header", "required": False, "schema": {"type": "string", "enum": ["return=replay"]}},
