@@ -4,11 +4,11 @@ import re
 from datetime import timedelta
 from typing import Any, Final, NamedTuple
 
-import msgspec
 from psycopg2.extensions import cursor as Cursor
 
 from schemas.errors import LaurelsError
 from schemas.messages import AlertStatus
+from sinks.audit import AuditEntry, write_audit
 
 Row = dict[str, Any]
 
@@ -41,9 +41,6 @@ _ACKNOWLEDGE: Final = """
 UPDATE reward_alerts SET acknowledged_by = %s WHERE fingerprint = %s AND status = 'firing'
 RETURNING to_jsonb(reward_alerts)
 """
-
-_AUDIT: Final = "INSERT INTO audit_log (actor, action, subject, detail) VALUES (%s, %s, %s, %s::jsonb)"
-
 
 PERIOD: Final = "[1-9][0-9]{0,4}[mhd]"
 """How long a silence lasts, such as 30m, 4h or 2d."""
@@ -96,7 +93,7 @@ def silence(
     parameters = {"kind": kind, "subject": subject, "lasting": lasting, "reason": reason, "actor": actor}
     cursor.execute(_SILENCE, parameters)
     made = _only(cursor)
-    _audit(cursor, actor, "alerts.silenced", made["id"], made)
+    write_audit(cursor, AuditEntry(actor, "alerts.silenced", str(made["id"]), made))
     return made
 
 
@@ -106,7 +103,7 @@ def end_silence(cursor: Cursor, id_: int, *, actor: str) -> Row | None:
     row = cursor.fetchone()
     if row is None:
         return None
-    _audit(cursor, actor, "alerts.silence_ended", id_, row[0])
+    write_audit(cursor, AuditEntry(actor, "alerts.silence_ended", str(id_), row[0]))
     return dict(row[0])
 
 
@@ -116,14 +113,11 @@ def acknowledge(cursor: Cursor, fingerprint: str, *, actor: str) -> Row | None:
     row = cursor.fetchone()
     if row is None:
         return None
-    _audit(cursor, actor, "alerts.acknowledged", fingerprint, {"kind": row[0]["kind"], "subject": row[0]["subject"]})
+    told = {"kind": row[0]["kind"], "subject": row[0]["subject"]}
+    write_audit(cursor, AuditEntry(actor, "alerts.acknowledged", fingerprint, told))
     return dict(row[0])
 
 
 def _only(cursor: Cursor) -> Row:
     ((row,),) = cursor.fetchall()
     return dict(row)
-
-
-def _audit(cursor: Cursor, actor: str, action: str, subject: object, detail: Row) -> None:
-    cursor.execute(_AUDIT, (actor, action, str(subject), msgspec.json.encode(detail).decode()))

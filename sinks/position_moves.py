@@ -5,12 +5,12 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, NamedTuple
 
-import msgspec
 from psycopg2.extensions import cursor as Cursor
 
 from schemas.alerts import AlertSeen
 from schemas.errors import LaurelsError
 from sinks.alerts import raise_alerts, resolve_alerts
+from sinks.audit import AuditEntry, write_audit
 from sinks.positions import LogState, Partition
 
 LIST = """
@@ -40,8 +40,6 @@ UPDATE partition_positions
 """
 
 FORGET = "DELETE FROM partition_positions WHERE consumer_group = %s AND topic = %s AND partition = %s"
-
-AUDIT = "INSERT INTO audit_log (actor, action, subject, detail) VALUES (%s, %s, %s, %s)"
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +101,7 @@ def adopt(cursor: Cursor, group: str, cluster_id: str, logs: Mapping[Partition, 
             _move(cursor, group, (topic, partition), log, log.start_offset)
         new_log_id = None if log is None else log.log_id
         adopted.append(Adopted(topic, partition, log_id, new_log_id, max(end_offset - next_offset, 0)))
-        _audit(cursor, actor, "positions adopt", (topic, partition), adopted[-1]._asdict())
+        write_audit(cursor, AuditEntry(actor, "positions adopt", f"{topic}/{partition}", adopted[-1]._asdict()))
     raise_alerts(cursor, [_unread(position) for position in adopted if position.unread])
     return adopted
 
@@ -123,7 +121,8 @@ def skip(cursor: Cursor, group: str, where: Partition, log: LogState, actor: str
     goes_on = min(max(next_offset, log.start_offset), log.end_offset)
     _move(cursor, group, where, log, goes_on)
     skipped = Skipped(topic, partition, next_offset, goes_on)
-    _audit(cursor, actor, "positions skip", where, {**skipped._asdict(), "stopped": stopped})
+    told = {**skipped._asdict(), "stopped": stopped}
+    write_audit(cursor, AuditEntry(actor, "positions skip", f"{topic}/{partition}", told))
     resolve_alerts(cursor, [("OPS-08", f"{topic}/{partition}")])
     return skipped
 
@@ -140,10 +139,6 @@ def _move(cursor: Cursor, group: str, where: Partition, log: LogState, next_offs
             "end_offset": log.end_offset,
         },
     )
-
-
-def _audit(cursor: Cursor, actor: str, action: str, where: Partition, detail: Mapping[str, object]) -> None:
-    cursor.execute(AUDIT, (actor, action, f"{where[0]}/{where[1]}", msgspec.json.encode(detail).decode()))
 
 
 def _unread(position: Adopted) -> AlertSeen:
