@@ -6,7 +6,6 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from datetime import UTC, datetime
 from pathlib import Path
 
 import msgspec
@@ -15,22 +14,10 @@ from confluent_kafka import Producer
 from confluent_kafka.admin import AdminClient, NewTopic
 
 from schemas.events import REWARD_ALERTS
-from schemas.messages import Alert
+from tests.schemas.examples import ALERT
 
 PAGE = Path(__file__).parents[2] / "docs/alerts.md"
 SECONDS = 60
-AT = datetime(2026, 3, 1, 10, tzinfo=UTC)
-ALERT = Alert(
-    fingerprint="f",
-    kind="INV-R01",
-    subject="user 5",
-    severity="critical",
-    status="firing",
-    labels={"user_id": "5"},
-    annotations={"found": "7"},
-    first_seen=AT,
-    last_seen=AT,
-)
 
 
 @pytest.fixture

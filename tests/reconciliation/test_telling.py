@@ -4,7 +4,7 @@ import asyncio
 import json
 import threading
 from collections.abc import Iterator
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import psycopg2
@@ -19,21 +19,9 @@ from sinks.migration import migrate_to_head
 from streams import webhook
 from streams.reconciliation import sweep
 from streams.webhook import Webhook
+from tests.schemas.examples import ALERT
 
-AT = datetime(2026, 3, 1, 10, tzinfo=UTC)
-ALERT = Alert(
-    fingerprint="f",
-    kind="INV-R01",
-    subject="user 5",
-    severity="critical",
-    status="resolved",
-    labels={"user_id": "5"},
-    annotations={"found": "7"},
-    first_seen=AT,
-    last_seen=AT,
-    resolved_at=AT + timedelta(hours=1),
-)
-
+RESOLVED = structs.replace(ALERT, status="resolved", resolved_at=ALERT.last_seen + timedelta(hours=1))
 
 CUT, LATE = 0, 1
 """What else may come of a request: no answer, or none within the time."""
@@ -83,7 +71,7 @@ def _soon(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(webhook, "TIMEOUT_SECONDS", 60)
 
 
-def tell(url: str, alert: Alert = ALERT) -> bool:
+def tell(url: str, alert: Alert = RESOLVED) -> bool:
     async def told() -> bool:
         webhook = Webhook(url)
         try:
@@ -117,7 +105,7 @@ def test_an_alert_is_posted_in_alertmanagers_form(receiver: Receiver) -> None:
 
 @pytest.mark.parametrize("receiver", [(200,)], indirect=True)
 def test_what_fires_goes_on_at_the_receiver_until_the_next_heartbeat_at_least(receiver: Receiver) -> None:
-    assert tell(receiver.url, structs.replace(ALERT, status="firing", resolved_at=None))
+    assert tell(receiver.url, ALERT)
     (((posted,)),) = receiver.received
     assert datetime.fromisoformat(posted["endsAt"]) > ALERT.last_seen + HEARTBEAT
 

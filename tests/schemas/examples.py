@@ -1,6 +1,7 @@
-"""One plain event of every topic, and ways to write it as bytes."""
+"""One plain event of every topic, ways to write it as bytes, and an alert."""
 
 import json
+from datetime import UTC, datetime
 from typing import Any
 
 from schemas.events import (
@@ -11,11 +12,23 @@ from schemas.events import (
     TOURNAMENT_ROSTERS,
     Event,
 )
+from schemas.messages import Alert
 from schemas.parse import parse
 from schemas.rewards import Refused
 
 SPECIALIZATIONS = frozenset({"PLAYER", "COACH", "INTERNSHIP"})
 AT = "2024-05-01T10:00:00Z"
+ALERT = Alert(
+    fingerprint="f",
+    kind="INV-R01",
+    subject="user 5",
+    severity="critical",
+    status="firing",
+    labels={"user_id": "5"},
+    annotations={"found": "7"},
+    first_seen=datetime(2026, 3, 1, 10, tzinfo=UTC),
+    last_seen=datetime(2026, 3, 1, 10, tzinfo=UTC),
+)
 MISSING = object()
 """As a member's value: leave the member out."""
 
