@@ -87,8 +87,14 @@ class Publisher:
         )
 
     def publish(self, event: Event) -> None:
-        """Send one event; raises `InvalidEvent`, naming field and reason, without sending anything."""
-        topic = TOPICS[type(event)]
+        """Send one event; raises `InvalidEvent`, naming field and reason, without sending anything.
+
+        What is no event at all, such as the JSON of one, is a `TypeError`.
+        """
+        topic = TOPICS.get(type(event))
+        if topic is None:
+            kinds = ", ".join(kind.__name__ for kind in TOPICS)
+            raise TypeError(f"publish takes an event ({kinds} of schemas.events), not {type(event).__name__}")
         try:
             value = msgspec.json.encode(event)
         except (UnicodeEncodeError, TypeError, OverflowError) as error:

@@ -87,6 +87,15 @@ def test_an_event_that_would_be_refused_is_not_sent(event: Event, field: str) ->
     assert publisher.waiting == 0
 
 
+@pytest.mark.parametrize("thing", [{"event_id": "r-1"}, b"{}", None])
+def test_what_is_no_event_is_refused_by_the_names_of_those_that_are(thing: Any) -> None:
+    publisher = Publisher("127.0.0.1:1")
+    with pytest.raises(TypeError, match=f"not {type(thing).__name__}$") as refused:
+        publisher.publish(thing)
+    assert all(type(event).__name__ in str(refused.value) for *_, event in EVENTS)
+    assert publisher.waiting == 0
+
+
 def test_what_specializations_there_are_only_the_academy_knows() -> None:
     publisher = Publisher("127.0.0.1:1", timeout_seconds=0.1)
     publisher.publish(result(specialization="GOALKEEPER"))
