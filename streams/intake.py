@@ -5,14 +5,14 @@ It stands in the ledger's own process, so that parsing and hashing are done ther
 
 from collections import Counter
 from collections.abc import Collection, Sequence
-from dataclasses import replace
-from typing import NamedTuple
+from dataclasses import dataclass, replace
+from typing import Final, NamedTuple
 
 from schemas.errors import TooManyDeadLetters
 from schemas.parse import parse
 from schemas.payload import payload_hash
 from schemas.rewards import Refused
-from sinks.batch import Batch, Claim, Coordinates, Delivery, Recorded
+from sinks.batch import Batch, Checkpoint, Claim, Coordinates, Delivery, Origin, Recorded, RuleChange
 from sinks.ledger import Ledger
 
 
@@ -26,15 +26,41 @@ class Record(NamedTuple):
     key: bytes | None
     value: bytes | None
     headers: Sequence[tuple[str, bytes | None]]
-    timestamp_ms: int
+    timestamp_ms: int | None
 
 
 class Gathered(NamedTuple):
-    """Records in the order to apply them, the claims they come with, and the specializations that they may name."""
+    """Records in the order to apply them, and the specializations that they may name.
+
+    A worker's come with claims, a replay's with a checkpoint.
+    """
 
     records: Sequence[Record]
     claims: Sequence[Claim]
     specializations: frozenset[str]
+    checkpoint: Checkpoint | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Purpose:
+    """What records are read for, which all of an intake's batches share; as in `Batch` and `Delivery`."""
+
+    origin: Origin = "event"
+    announce: bool = True
+    rule_change: RuleChange | None = None
+
+
+AS_THEY_COME: Final = Purpose()
+"""What a worker reads them for."""
+
+
+def deliver(record: Record, specializations: Collection[str], *, announce: bool = True) -> Delivery:
+    """The record as the ledger takes it: parsed and hashed."""
+    topic, partition, offset, log_id, key, value, headers, timestamp_ms = record
+    parsed = parse(topic, key, value, timestamp_ms, specializations)
+    hashed = b"" if type(parsed) is Refused else payload_hash(parsed)
+    where = Coordinates(topic, partition, offset, log_id)
+    return Delivery(parsed, where, hashed, key, value, headers, timestamp_ms, announce=announce)
 
 
 class Intake:
@@ -44,39 +70,36 @@ class Intake:
     wrong, and nothing of that batch is recorded.
     """
 
-    def __init__(self, ledger: Ledger, *, dead_letters_in_a_row: int) -> None:
+    def __init__(self, ledger: Ledger, *, dead_letters_in_a_row: int, purpose: Purpose = AS_THEY_COME) -> None:
         self._ledger = ledger
         self._limit = dead_letters_in_a_row
+        self._purpose = purpose
         self._refused_in_a_row: Counter[str] = Counter()
 
     def record(self, gathered: Gathered) -> Recorded:
         """Record it, whole and once, and say by count how it came out. Raises what the ledger raises."""
-        specializations = gathered.specializations
-        deliveries = [self._read(record, specializations) for record in gathered.records]
-        recorded = self._ledger.record(Batch(deliveries, gathered.claims))
-        return replace(recorded, decisions=())
+        records, claims, specializations, checkpoint = gathered
+        purpose = self._purpose
+        deliveries = [deliver(record, specializations, announce=purpose.announce) for record in records]
+        self._count_refused(records, deliveries)
+        batch = Batch(deliveries, claims, purpose.origin, checkpoint=checkpoint, rule_change=purpose.rule_change)
+        return replace(self._ledger.record(batch), decisions=())
 
     def close(self) -> None:
         """Give the ledger's connection back."""
         self._ledger.close()
 
-    def _read(self, record: Record, specializations: Collection[str]) -> Delivery:
-        topic, partition, offset, log_id, key, value, headers, timestamp_ms = record
-        parsed = parse(topic, key, value, timestamp_ms, specializations)
-        if type(parsed) is Refused:
-            self._count_refused(topic, parsed)
-            hashed = b""
-        else:
-            self._refused_in_a_row[topic] = 0
-            hashed = payload_hash(parsed)
-        where = Coordinates(topic, partition, offset, log_id)
-        return Delivery(parsed, where, hashed, key, value, headers, timestamp_ms)
-
-    def _count_refused(self, topic: str, refused: Refused) -> None:
-        self._refused_in_a_row[topic] += 1
-        if self._refused_in_a_row[topic] > self._limit:
-            message = (
-                f"{topic}: more than {self._limit} dead letters in a row, so it is not the events; "
-                f"the last one is {refused.reason}: {refused.detail}"
-            )
-            raise TooManyDeadLetters(message)
+    def _count_refused(self, records: Sequence[Record], deliveries: Sequence[Delivery]) -> None:
+        in_a_row = self._refused_in_a_row
+        for record, delivery in zip(records, deliveries, strict=True):
+            parsed = delivery.parsed
+            if type(parsed) is not Refused:
+                in_a_row[record.topic] = 0
+                continue
+            in_a_row[record.topic] += 1
+            if in_a_row[record.topic] > self._limit:
+                message = (
+                    f"{record.topic}: more than {self._limit} dead letters in a row, so it is not the events; "
+                    f"the last one is {parsed.reason}: {parsed.detail}"
+                )
+                raise TooManyDeadLetters(message)

@@ -24,7 +24,7 @@ from schemas.events import EVENT_TOPICS
 from schemas.settings import Settings, load_settings
 from sinks.database import Timeouts, connector
 from sinks.ledger.adjusting import DecreaseRefused
-from sinks.replay_list import list_replays
+from sinks.replay_list import list_current, list_replays
 from sinks.replay_runs import ReplayRun, Status, create_run, fetch_planned, is_alive
 
 PINNED = "pinned"
@@ -44,6 +44,9 @@ COUNTS = {
 SHOWN = 40
 """As many users are printed; `--json` has them all."""
 
+LATEST = 20
+"""As many replays are listed, beside those that can be resumed; `--all` lists every one."""
+
 Topics = Annotated[
     list[str] | None,
     typer.Option("--topic", callback=known_topics, help="A topic; may be repeated; else all of them."),
@@ -53,7 +56,7 @@ To = Annotated[str | None, typer.Option("--to", help="An offset, or a time (UTC)
 Partitions = Annotated[str | None, typer.Option("--partitions", help="Such as 0,2,5-7; else all.")]
 Users = Annotated[list[int] | None, typer.Option("--user", min=1, help="Only events of this user; may be repeated.")]
 Rate = Annotated[int | None, typer.Option("--rate", min=1, help="So many events a second at most.")]
-Parallel = Annotated[int, typer.Option("--parallel", min=1, max=64, help="So many partitions at once.")]
+Parallel = Annotated[int, typer.Option("--parallel", min=1, max=64, help="So many ledgers at once, a process each.")]
 Rules = Annotated[
     str,
     typer.Option(
@@ -164,20 +167,21 @@ def apply(
 
 def status(
     *,
-    run_id: Annotated[str | None, typer.Argument(metavar="[RUN]", help="One run; else the latest.")] = None,
-    limit: Annotated[int, typer.Option(min=1, max=1_000, help="So many at most.")] = 20,
+    run_id: Annotated[str | None, typer.Argument(metavar="[RUN]", help="Only this one.")] = None,
+    everything: Annotated[bool, typer.Option("--all", help="Every run and plan there ever was.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """List replays with how far they are. One that says it runs while no process does is shown as interrupted.
+    """List replays with how far they are: what can be resumed, and the latest 20, plans among them.
+
+    One that says it runs while no process does is shown as interrupted.
 
     Example: laurels replay status
     """
     settings = load_settings()
     with _told(), _cursor(settings) as cursor:
         if run_id is None:
-            shown = [
-                runs.progress(row, alive=is_alive(cursor, row["id"])) for row in list_replays(cursor, None, limit=limit)
-            ]
+            listed = list_replays(cursor, None, limit=None) if everything else list_current(cursor, latest=LATEST)
+            shown = [runs.progress(row, alive=is_alive(cursor, row["id"])) for row in listed]
         else:
             run = runs.find(cursor, run_id)
             shown = [runs.progress(runs.as_row(run), alive=is_alive(cursor, run_id))]

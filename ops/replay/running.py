@@ -1,23 +1,27 @@
-"""Runs a replay: in parallel by partition, throttled, each batch with its checkpoint, until done, halted or stopped."""
+"""Runs a replay: in parallel by partition, throttled, each batch with its checkpoint, until done, halted or stopped.
+
+Each lane has a thread here that reads, and a ledger in a process of its own, as a worker's ledgers are.
+"""
 
 import time
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import closing
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import islice
 from threading import Event, Lock
 from typing import Final
 
 from msgspec import structs
 
-from ops.replay.reading import Deliveries, RangeReader, in_order
+from ops.replay.reading import RangeReader, choice, in_order
 from ops.replay.request import Part, Request
 from schemas.settings import Settings
-from sinks.batch import Batch, Checkpoint, Delivery, Recorded, RuleChange
-from sinks.database import Connect, connector
-from sinks.ledger import Identity, Ledger
-from streams import rules
+from sinks.batch import Checkpoint, RuleChange
+from sinks.database import Timeouts
+from sinks.ledger import Identity, RetryPolicy
+from streams.intake import Gathered, Purpose, Record
+from streams.ledger_process import LedgerProcess, Opening
 
 AT_ONCE: Final = 2_000
 """Records of a batch: as many as are locked, and lost to a kill, at once."""
@@ -47,16 +51,16 @@ class Throttle:
 
 @dataclass(frozen=True, slots=True)
 class Running:
-    """What every thread of a replay needs."""
+    """What every lane of a replay needs. `is_chosen` tells the records that are meant."""
 
     run_id: str
-    request: Request
     settings: Settings
-    specializations: Collection[str]
+    opening: Opening
+    specializations: frozenset[str]
+    is_chosen: Callable[[Record], bool]
     throttle: Throttle
     stopped: Event
     advanced: Advanced
-    rule_change: RuleChange | None
 
 
 def remaining(parts: Iterable[Part], checkpoints: dict[str, int]) -> list[Part]:
@@ -74,22 +78,40 @@ def run_parts(
     specializations: Collection[str],
     advanced: Advanced,
     rule_change: RuleChange | None = None,
-) -> Recorded:
+) -> None:
     """Record all of `parts`. Raises `ReplayHalted` when somebody paused the run; an interrupt ends it after a batch."""
     stopped = Event()
-    throttle = Throttle(request.rate, stopped)
-    running = Running(run_id, request, settings, specializations, throttle, stopped, advanced, rule_change)
-    connect = connector(settings.database_url, name="laurels-replay")
-    total = Recorded()
+    running = Running(
+        run_id=run_id,
+        settings=settings,
+        opening=_opening(settings, request, run_id, rule_change),
+        specializations=frozenset(specializations),
+        is_chosen=choice(request, specializations),
+        throttle=Throttle(request.rate, stopped),
+        stopped=stopped,
+        advanced=advanced,
+    )
     lanes = list(_lanes(parts, request.parallel))
     with ThreadPoolExecutor(max(1, len(lanes)), thread_name_prefix="replay") as pool:
-        futures = [pool.submit(_run_lane, running, connect, lane) for lane in lanes]
+        futures = [pool.submit(_run_lane, running, lane) for lane in lanes]
         try:
             for future in as_completed(futures):
-                total += future.result()
+                future.result()
         finally:
             stopped.set()
-    return total
+
+
+def _opening(settings: Settings, request: Request, run_id: str, rule_change: RuleChange | None) -> Opening:
+    return Opening(
+        database_url=settings.database_url,
+        timeouts=Timeouts(),
+        identity=Identity(settings.group, f"replay-{run_id}"),
+        retry=RetryPolicy(),
+        # As many as there may be: a worker let them pass, or an operator skipped them.
+        dead_letters_in_a_row=request.events,
+        purpose=Purpose(origin="replay", announce=request.announce, rule_change=rule_change),
+        session="laurels-replay",
+    )
 
 
 def _lanes(parts: Iterable[Part], parallel: int) -> Iterator[list[Part]]:
@@ -100,32 +122,45 @@ def _lanes(parts: Iterable[Part], parallel: int) -> Iterator[list[Part]]:
     yield from lanes.values()
 
 
-def _run_lane(running: Running, connect: Connect, parts: Sequence[Part]) -> Recorded:
-    total = Recorded()
-    deliveries = Deliveries(running.request, running.specializations)
+def _run_lane(running: Running, parts: Sequence[Part]) -> None:
     reader = RangeReader(running.settings, parts)
-    identity = Identity(running.settings.group, f"replay-{running.run_id}")
-    with closing(reader), closing(Ledger(connect, rules, identity)) as ledger:
-        records = in_order(reader, parts)
-        while not running.stopped.is_set() and (read := list(islice(records, running.throttle.at_once))):
-            running.throttle.wait_for(len(read))
-            if running.stopped.is_set():
-                break
-            offsets = {f"{record.topic}/{record.partition}": record.offset + 1 for record, _ in read}
-            made = [deliveries.make(record, headers) for record, headers in read]
-            batch: list[Delivery] = [delivery for delivery in made if delivery is not None]
-            checkpoint = Checkpoint(running.run_id, offsets)
-            recorded = ledger.record(
-                Batch(batch, origin="replay", checkpoint=checkpoint, rule_change=running.rule_change)
-            )
-            total += _counts(recorded)
-            running.advanced(len(read))
-        if not running.stopped.is_set():
-            ends = {part.name: part.end for part in parts}
-            ledger.record(Batch([], origin="replay", checkpoint=Checkpoint(running.run_id, ends)))
-    return total
+    with closing(reader), closing(LedgerProcess(running.opening)) as ledger:
+        _Lane(running, ledger).run(in_order(reader, parts), {part.name: part.end for part in parts})
 
 
-def _counts(recorded: Recorded) -> Recorded:
-    """The counts alone: a replay of millions keeps no decision."""
-    return replace(recorded, decisions=())
+class _Lane:
+    """Feeds one ledger: while it records a batch, the next one is read."""
+
+    def __init__(self, running: Running, ledger: LedgerProcess) -> None:
+        self._running = running
+        self._ledger = ledger
+        self._under_way = 0
+
+    def run(self, records: Iterator[Record], ends: Mapping[str, int]) -> None:
+        """Record `records`, and that all up to `ends` was read, unless the replay is stopped before."""
+        stopped, throttle = self._running.stopped, self._running.throttle
+        while not stopped.is_set() and (read := list(islice(records, throttle.at_once))):
+            gathered = self._gather(read)
+            self._finish()
+            throttle.wait_for(len(read))
+            if not stopped.is_set():
+                self._ledger.begin(gathered)
+                self._under_way = len(read)
+        self._finish()
+        if not stopped.is_set():
+            # Behind the last record there may be offsets that hold none.
+            self._ledger.record(self._batch([], ends))
+
+    def _gather(self, read: Sequence[Record]) -> Gathered:
+        offsets = {f"{record.topic}/{record.partition}": record.offset + 1 for record in read}
+        return self._batch([record for record in read if self._running.is_chosen(record)], offsets)
+
+    def _batch(self, records: Sequence[Record], next_offsets: Mapping[str, int]) -> Gathered:
+        checkpoint = Checkpoint(self._running.run_id, next_offsets)
+        return Gathered(records, (), self._running.specializations, checkpoint)
+
+    def _finish(self) -> None:
+        if self._under_way:
+            self._ledger.finish()
+            self._running.advanced(self._under_way)
+            self._under_way = 0

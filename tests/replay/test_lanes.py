@@ -13,8 +13,8 @@ from confluent_kafka.admin import AdminClient, NewTopic
 from ops.replay import running
 from ops.replay.running import Throttle
 from schemas.events import SESSION_ATTENDANCE, TOURNAMENT_RESULTS
-from sinks.batch import Batch, Recorded
-from sinks.ledger import Ledger
+from streams.intake import Gathered
+from streams.ledger_process import LedgerProcess
 from streams.logs import Logs
 from tests.oracle.academy_log import Academy, presence, result
 from tests.oracle.test_verify import SECONDS, Broker
@@ -87,17 +87,17 @@ def test_partitions_are_recorded_at_the_same_time_and_a_users_events_by_one(
 ) -> None:
     monkeypatch.setenv("LAURELS_TOPIC_PREFIX", f"{broker.namespace}spread-")
     meeting = threading.Barrier(LANES)
-    shares: dict[Ledger, set[str]] = defaultdict(set)
-    record = Ledger.record
+    shares: dict[LedgerProcess, set[str]] = defaultdict(set)
+    begin = LedgerProcess.begin
 
-    def meet_first(ledger: Ledger, batch: Batch) -> Recorded:
+    def meet_first(ledger: LedgerProcess, gathered: Gathered) -> None:
         if ledger not in shares:
             meeting.wait(SECONDS)
-        assert batch.checkpoint is not None
-        shares[ledger] |= batch.checkpoint.next_offsets.keys()
-        return record(ledger, batch)
+        assert gathered.checkpoint is not None
+        shares[ledger] |= gathered.checkpoint.next_offsets.keys()
+        begin(ledger, gathered)
 
-    monkeypatch.setattr(Ledger, "record", meet_first)
+    monkeypatch.setattr(LedgerProcess, "begin", meet_first)
     applied = laurels("replay", "apply", "--parallel", str(LANES))
     assert applied["counts"]["recorded"] == 2 * len(USERS)
     assert sorted(map(sorted, shares.values())) == [

@@ -10,7 +10,7 @@ import psycopg2
 import pytest
 
 from tests.oracle.academy_log import Academy
-from tests.replay.rows import Laurels, everything
+from tests.replay.rows import Laurels, everything, restore_empty
 
 RULES = Path("schemas/rulesets/academy.toml")
 
@@ -101,3 +101,13 @@ def test_an_operator_needs_no_role_but_its_own_and_makes_no_tokens(laurels: Laur
     changed.write_text(RULES.read_text(encoding="utf-8").replace("xp = 500", "xp = 550"), encoding="utf-8")
     for command, exits in OPERATING.items():
         laurels(*command.replace("CHANGED", str(changed)).split(), exits=exits)
+
+
+@pytest.mark.parametrize("login", ["laurels_operator"], indirect=True)
+@pytest.mark.usefixtures("login")
+def test_what_a_replays_ledger_may_not_touch_is_told_in_the_same_words(academy: Academy, laurels: Laurels) -> None:
+    restore_empty(academy, [1, 2])
+    academy.tamper("REVOKE INSERT ON xp_transactions FROM laurels_operator")
+    said = laurels("replay", "apply", exits=3)
+    refusal = "permission denied for table xp_transactions; it takes a user who is, or was granted, laurels_operator"
+    assert f"laurels: Postgres does not permit it: {refusal}" in said

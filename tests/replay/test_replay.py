@@ -10,11 +10,11 @@ from msgspec.structs import replace
 
 from ops.cli import main
 from ops.replay import reading
-from schemas.events import TOURNAMENT_RESULTS
+from schemas.events import CREDIT_TRANSFERS, TOURNAMENT_RESULTS
 from sinks.batch import Batch
 from sinks.positions import LogState, Partition
 from streams.logs import Logs
-from tests.oracle.academy_log import NOON_MS, Academy, result
+from tests.oracle.academy_log import NOON_MS, Academy, result, transfer
 from tests.oracle.test_verify import SECONDS, Broker
 from tests.replay.rows import EVENTS, SKILLS, Laurels, everything, query, restore_empty
 
@@ -108,6 +108,21 @@ def test_events_never_seen_are_dated_when_they_happened_and_notify_nobody_unless
         "WHERE m->'value'->>'event_key' LIKE 'tournament\\_9\\_%' ORDER BY 1",
     )
     assert announced == [("tournament_9_result_4", "true"), ("tournament_9_result_5", "false")]
+
+
+def test_of_the_users_that_are_named_transfers_are_recorded_in_both_directions(
+    academy: Academy, broker: Broker, laurels: Laurels
+) -> None:
+    academy.start_over()
+    transfers = [transfer(1, 2, 5, "to"), transfer(2, 3, 5, "from"), transfer(1, 3, 5, "beside")]
+    academy.publish(CREDIT_TRANSFERS, *transfers)
+    broker.publish(academy)
+    academy.tamper(f"UPDATE partition_positions SET next_offset = next_offset + 3 WHERE topic = '{CREDIT_TRANSFERS}'")
+    applied = laurels("replay", "apply", "--topic", CREDIT_TRANSFERS, "--user", "2")
+    # The one that the academy began with is user 2's as well.
+    assert (applied["events"], applied["counts"]["recorded"], applied["counts"]["duplicates"]) == (5, 2, 1)
+    paid = query(academy.url, "SELECT idempotency_key, status FROM credit_transfers ORDER BY receipt_seq")
+    assert paid[2:] == [("to", "COMPLETED"), ("from", "COMPLETED")]
 
 
 def test_a_range_begins_at_a_time_and_ends_before_another(academy: Academy, broker: Broker, laurels: Laurels) -> None:
