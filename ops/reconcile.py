@@ -1,12 +1,13 @@
 """`laurels reconcile`: checks every invariant, now or for good."""
 
 import asyncio
-from collections.abc import Mapping, Sequence
-from contextlib import closing
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager, nullcontext
 from typing import Annotated, Any
 
 import typer
 from msgspec import json
+from psycopg2.extensions import connection as Connection
 from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
@@ -21,7 +22,7 @@ from schemas.settings import Settings, load_settings
 from sinks.database import Connect, Timeouts, connector
 from sinks.history import fetch_balance
 from sinks.invariants.checking import Violation
-from sinks.invariants.settling import LOCK_MS
+from sinks.invariants.settling import LOCK_MS, compare_alone
 from sinks.invariants.sweeping import BY_HAND
 from streams.reconciler import reconcile_forever
 from streams.reconciliation import ALL, Swept, check_users, grace_of, settle_topics, sweep
@@ -56,6 +57,7 @@ def reconcile(
 
     Safe beside running workers: nothing is locked. Exits with 0 when everything holds, 1 when something does not, 3 when
     it could not look, 130 when it was interrupted: what it had found stands among the alerts, and `--resume` goes on.
+    One at a time compares everybody with the topics; another is refused with 3.
 
     Example: laurels reconcile --invariant INV-R01 --json
     """
@@ -72,11 +74,12 @@ def reconcile(
     kafka = settings.librdkafka() if full else None
     timeouts = Timeouts(statement_ms=STATEMENT_MS, lock_ms=LOCK_MS)
     connect = connector(settings.database_url, name="laurels reconcile", timeouts=timeouts)
-    if user_id is not None:
-        swept = _check_user(connect, settings, wanted, user_id)
-    else:
-        swept = _sweep(connect, settings, wanted, resume=resume, quiet=as_json)
-    differences = [] if kafka is None else _compare_with_topics(connect, settings, kafka, user_id)
+    with _comparing_alone(connect) if full and user_id is None else nullcontext() as alone:
+        if user_id is not None:
+            swept = _check_user(connect, settings, wanted, user_id)
+        else:
+            swept = _sweep(connect, settings, wanted, resume=resume, quiet=as_json)
+        differences = [] if kafka is None else _compare_with_topics(alone, settings, kafka, user_id)
     if as_json:
         violations = [_as_json(violation) for violation in swept.violations]
         told = {"users": swept.users, "after": swept.after, "violations": violations, "differences": differences}
@@ -112,8 +115,19 @@ def _sweep(connect: Connect, settings: Settings, wanted: Sequence[str], *, resum
             raise
 
 
+@contextmanager
+def _comparing_alone(connect: Connect) -> Iterator[Connection]:
+    """The connection by which to tell of what the topics say; it is lost together with being the only one who does."""
+    with closing(connect()) as connection:
+        with connection, connection.cursor() as cursor:
+            if not compare_alone(cursor):
+                message = "another `laurels reconcile --full` is comparing with the topics: wait until it is done"
+                raise LaurelsError(message)
+        yield connection
+
+
 def _compare_with_topics(
-    connect: Connect, settings: Settings, kafka: Mapping[str, Any], user_id: int | None
+    alone: Connection | None, settings: Settings, kafka: Mapping[str, Any], user_id: int | None
 ) -> list[Any]:
     report = verify(
         settings.database_url,
@@ -122,8 +136,8 @@ def _compare_with_topics(
         prefix=settings.topic_prefix,
         user_id=user_id,
     )
-    if user_id is None:
-        with closing(connect()) as connection, connection, connection.cursor() as cursor:
+    if alone is not None:
+        with alone, alone.cursor() as cursor:
             settle_topics(cursor, [f"{difference.table} {difference.key}" for difference in report.differences])
     return list(report.as_json()["differences"])
 

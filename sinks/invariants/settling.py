@@ -3,6 +3,9 @@
 Two who check see different moments. What one has found and not told yet, the other may see mended, with no alert to resolve;
 what one has seen in order, the other may have told of since. So whoever has something to tell settles alone, in a
 transaction that looks once more; and whoever has nothing to tell waited, before it looked, for who was settling then.
+
+Comparing with the topics takes too long to look once more. Whoever does so is the only one, from before it looks until it
+has told.
 """
 
 from typing import Any, Final
@@ -13,6 +16,9 @@ from sinks.invariants.checking import Scope
 
 _SETTLING: Final = 0x5E771E
 """The advisory lock; the number spells it."""
+
+_COMPARING: Final = 0xC07A8E
+"""The advisory lock of whoever compares with the topics."""
 
 LOCK_MS: Final = 30_000
 """Whoever settles in a storm takes seconds, and others may have come before."""
@@ -44,6 +50,12 @@ def wait_for_settling(cursor: Cursor) -> None:
 def settle_alone(cursor: Cursor) -> None:
     """Have nobody else settle until this transaction ends; what is to be told must be looked for after this."""
     cursor.execute(_ALONE, {"lock": _SETTLING})
+
+
+def compare_alone(cursor: Cursor) -> bool:
+    """Have nobody else compare with the topics until this session ends; False where somebody does so already."""
+    cursor.execute("SELECT pg_try_advisory_lock(%s)", (_COMPARING,))
+    return cursor.fetchone() == (True,)
 
 
 def firing_users(cursor: Cursor, kinds: list[str], scope: Scope) -> set[tuple[str, str]]:

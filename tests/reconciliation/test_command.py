@@ -28,6 +28,17 @@ def break_balances(url: str, *users: int) -> None:
         run(url, f"UPDATE users SET xp_balance = xp_balance + 7, credit_balance = credit_balance + 9 WHERE id = {user}")
 
 
+WAITING = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
+
+
+def wait_until_waiting(url: str) -> None:
+    """Wait until a session waits for a lock."""
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    while run(url, WAITING) == [(0,)]:
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
 def test_where_everything_holds_it_says_so_and_exits_with_0(season: str, laurels: Laurels) -> None:
     assert laurels(season, "--json") == (0, {"users": len(USERS), "after": 0, "violations": [], "differences": []})
     code, printed = laurels(season)
@@ -101,6 +112,28 @@ def test_the_topics_cannot_be_compared_without_kafka_and_that_is_said_first(
     assert firing(season) == []
 
 
+def test_a_second_one_that_would_compare_with_the_topics_is_refused_before_it_looks(
+    season: str, laurels: Laurels, bootstrap_servers: str, namespace: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("KAFKA_BOOTSTRAP_SERVERS", bootstrap_servers)
+    monkeypatch.setenv("LAURELS_TOPIC_PREFIX", namespace)
+    command = [sys.executable, "-m", "ops.cli", "reconcile", "--full"]
+    with closing(psycopg2.connect(season)) as rival, rival.cursor() as cursor:
+        # The first one cannot look at the alerts yet.
+        cursor.execute("LOCK TABLE reward_alerts IN ACCESS EXCLUSIVE MODE")
+        first = subprocess.Popen(
+            command, cwd=ROOT, env=os.environ | {"DATABASE_URL": season}, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+        )
+        wait_until_waiting(season)
+        code, printed = laurels(season, "--full")
+        assert (code, "another `laurels reconcile --full` is comparing" in printed) == (3, True), printed
+        assert printed.count("\n") == 1
+        rival.rollback()
+    out, err = first.communicate(timeout=PATIENCE_SECONDS)
+    assert (first.returncode, b"3 users checked" in out) == (0, True), (out, err)
+    assert laurels(season, "--full")[0] == 0
+
+
 def test_a_postgres_that_is_away_is_no_violation(laurels: Laurels) -> None:
     code, printed = laurels("postgresql://nobody@127.0.0.1:1/none", "--json")
     assert (code, printed.startswith("laurels: ")) == (3, True)
@@ -144,9 +177,6 @@ def test_a_sweep_waits_for_nobody_who_writes(many: str, laurels: Laurels) -> Non
     assert (code, [one["subject"] for one in told["violations"]]) == (1, [f"user {user}" for user in BROKEN])
 
 
-WAITING = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
-
-
 def test_interrupted_by_ctrl_c_it_goes_on_with_resume(many: str, laurels: Laurels) -> None:
     command = [sys.executable, "-m", "ops.cli", "reconcile", "--json"]
     with closing(psycopg2.connect(many)) as rival, rival.cursor() as cursor:
@@ -162,10 +192,7 @@ def test_interrupted_by_ctrl_c_it_goes_on_with_resume(many: str, laurels: Laurel
             command, cwd=ROOT, env=os.environ | {"DATABASE_URL": many}, stdout=subprocess.PIPE, stderr=subprocess.PIPE
         )
         signal.signal(signal.SIGINT, before)
-        deadline = time.monotonic() + PATIENCE_SECONDS
-        while run(many, WAITING) == [(0,)]:
-            assert time.monotonic() < deadline
-            time.sleep(0.02)
+        wait_until_waiting(many)
         sweeping.send_signal(signal.SIGINT)
         rival.rollback()
     out, err = sweeping.communicate(timeout=PATIENCE_SECONDS)
