@@ -79,7 +79,9 @@ def adopt(*, group: Group = None, actor: Actor = None, as_json: AsJson = False) 
     wanted = group or settings.group
     with _cursor(settings) as cursor:
         topics = {position.topic for position in position_moves.list_positions(cursor, wanted, None)}
-        states = logs.states(logs.partitions(topics)) if topics else {}
+    # Between two transactions: Kafka may take longer to answer than Postgres lets one wait.
+    states = logs.states(logs.partitions(topics)) if topics else {}
+    with _cursor(settings) as cursor:
         adopted = position_moves.adopt(cursor, wanted, cluster_id, states, acting(actor))
     if as_json:
         typer.echo(json.encode({"cluster": cluster_id, "adopted": [position._asdict() for position in adopted]}))

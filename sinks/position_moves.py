@@ -88,10 +88,18 @@ def list_positions(cursor: Cursor, group: str | None, topic: str | None) -> list
 def adopt(cursor: Cursor, group: str, cluster_id: str, logs: Mapping[Partition, LogState], actor: str) -> list[Adopted]:
     """Make the positions that were read on other clusters positions of `cluster_id`, at the start of its logs.
 
-    A position whose partition does not exist there is forgotten. What was never read of an old log raises an alert.
+    A position whose partition does not exist there is forgotten. What was never read of an old log raises an alert. `logs`
+    were asked for before this transaction: of a topic that came meanwhile it is not known what exists, so nothing is moved.
     """
     cursor.execute(LOCK_GROUP, (group,))
     foreign = [row for row in cursor.fetchall() if row[2].split("/")[0] != cluster_id]
+    unasked = {row[0] for row in foreign} - {topic for topic, _ in logs}
+    if unasked:
+        message = (
+            f"group {group} began to read {', '.join(sorted(unasked))} while Kafka was asked for the other topics' logs: "
+            "nothing is moved; stop the workers and adopt again"
+        )
+        raise LaurelsError(message)
     adopted = []
     for topic, partition, log_id, next_offset, end_offset in foreign:
         log = logs.get((topic, partition))

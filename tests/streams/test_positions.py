@@ -1,17 +1,20 @@
 """Positions: the fence, the claims, and what a person may decide about them."""
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import closing
 
 import psycopg2
 import pytest
 from psycopg2.extensions import connection as Connection
 
+from ops.cli import main
 from schemas.errors import Fenced, LaurelsError, SteppedOver, WrongCluster
 from sinks import position_moves
 from sinks.batch import Claim
-from sinks.positions import LogState, advance, claim, reached, refuse_other_cluster, release, stopped
+from sinks.positions import LogState, Partition, advance, claim, reached, refuse_other_cluster, release, stopped
+from streams.logs import Logs
+from tests.ops.broker import create_topics
 
 GROUP = "laurels"
 ME = "worker-1"
@@ -44,6 +47,11 @@ def stretch(epoch: int, from_offset: int, next_offset: int, where: tuple[str, in
 def next_offsets(connection: Connection) -> list[int]:
     with connection, connection.cursor() as cursor:
         return [position.next_offset for position in position_moves.list_positions(cursor, GROUP, None)]
+
+
+def log_ids(connection: Connection) -> set[str]:
+    with connection, connection.cursor() as cursor:
+        return {position.log_id for position in position_moves.list_positions(cursor, GROUP, None)}
 
 
 def firing(connection: Connection) -> list[tuple[str, str]]:
@@ -187,6 +195,47 @@ def test_adopting_forgets_partitions_that_are_not_there_any_more(connection: Con
     with connection, connection.cursor() as cursor:
         position_moves.adopt(cursor, GROUP, "elsewhere", {T0: LogState("elsewhere/topic", 0, 0)}, "ada")
     assert len(next_offsets(connection)) == 1
+
+
+def test_kafka_is_asked_outside_any_transaction_and_what_came_meanwhile_is_not_forgotten(
+    connection: Connection,
+    database_url: str,
+    bootstrap_servers: str,
+    namespace: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    asked = [T0[0], "tournament-rosters"]
+    create_topics(bootstrap_servers, [namespace + topic for topic in asked])
+    monkeypatch.setenv("DATABASE_URL", database_url)
+    monkeypatch.setenv("KAFKA_BOOTSTRAP_SERVERS", bootstrap_servers)
+    monkeypatch.setenv("LAURELS_TOPIC_PREFIX", namespace)
+    monkeypatch.setenv("LAURELS_GROUP", GROUP)
+    take(connection)
+    ask = Logs.states
+
+    def begin_another_topic(logs: Logs, partitions: Iterable[Partition]) -> dict[Partition, LogState]:
+        with connection, connection.cursor() as cursor:
+            cursor.execute(
+                "SELECT query FROM pg_stat_activity WHERE datname = current_database() "
+                "AND application_name = 'laurels positions' AND state <> 'idle'"
+            )
+            assert cursor.fetchall() == []
+        take(connection, where=("tournament-rosters", 0))
+        return ask(logs, partitions)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Logs, "states", begin_another_topic)
+        with pytest.raises(SystemExit) as refused:
+            main(["positions", "adopt"])
+    assert refused.value.code == 3
+    assert "group laurels began to read tournament-rosters while Kafka was asked" in capsys.readouterr().err
+    assert log_ids(connection) == {LOG.log_id}
+    with pytest.raises(SystemExit) as done:
+        main(["positions", "adopt"])
+    assert done.value.code == 0
+    assert LOG.log_id not in log_ids(connection)
+    assert len(next_offsets(connection)) == len(asked)
 
 
 @pytest.mark.parametrize(
