@@ -1,37 +1,38 @@
 """`laurels verify`: folds the topics from scratch and compares every row of Postgres with what they say."""
 
-import gc
-from collections.abc import Collection, Iterator, Mapping
-from contextlib import closing, contextmanager
+import os
+from collections.abc import Mapping
+from contextlib import closing
 from time import monotonic
 from typing import Annotated, Any, Final
 
 import psycopg2
 import typer
 from confluent_kafka import KafkaException
-from confluent_kafka.admin import AdminClient
 from msgspec import json
 from rich.console import Console
 from rich.table import Table
 
 from ops.cli import EXIT_DIFFERENT
 from ops.options import AsJson
-from ops.verification.folding import Reader
-from ops.verification.log import LogReader, Partition, Stretch
+from ops.verification.log import KafkaTopics
 from ops.verification.report import Report
+from ops.verification.share import EVERYBODY
+from ops.verification.shares import Order, prove_in_shares
 from ops.verification.snapshot import Snapshot
 from ops.verification.verification import Verification
 from schemas.errors import LaurelsError
 from schemas.settings import load_settings
 from sinks.database import Timeouts, connector
-from sinks.positions import LogState
-from streams.logs import Logs
 
 PATIENT: Final = Timeouts(statement_ms=3_600_000, idle_in_transaction_ms=0)
 """A verification holds one transaction open while it reads the topics."""
 
-ANSWER_SECONDS: Final = 30.0
-"""A broker that does not answer for so long is away, which is not the same as a topic that is gone."""
+WORTH_SHARING: Final = 50_000
+"""Fewer events than this are read sooner than other processes are at work."""
+
+MOST_PROCESSES: Final = 8
+"""As many are used by default, if there are so many cores."""
 
 SHOWN: Final = 100
 """As many differences are printed; `--json` has them all."""
@@ -45,6 +46,10 @@ def register(app: typer.Typer) -> None:
 def verify_command(
     *,
     user_id: Annotated[int | None, typer.Option("--user", min=1, help="Report only this user's rows.")] = None,
+    processes: Annotated[
+        int | None,
+        typer.Option(min=1, max=64, help="Share the users among so many processes. [default: a core each, at most 8]"),
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Prove that Postgres holds what the topics say, row by row.
@@ -64,6 +69,7 @@ def verify_command(
             group=settings.group,
             prefix=settings.topic_prefix,
             user_id=user_id,
+            processes=processes,
         )
     if as_json:
         typer.echo(json.encode(report.as_json()))
@@ -107,17 +113,27 @@ def verify(
     group: str = "laurels",
     prefix: str = "",
     user_id: int | None = None,
+    processes: int | None = None,
 ) -> Report:
     """Compare what Postgres holds, up to its recorded positions, with what the topics say.
 
     `kafka` are the client's settings, `bootstrap.servers` among them; `prefix` stands before topic names on the cluster.
-    Changes nothing, and works beside running workers. With `user_id` only that user's rows are reported.
+    Changes nothing, and works beside running workers. With `user_id` only that user's rows are reported. Where there is
+    much to read, so many `processes` share it; where one finds a difference, all is looked at again in this one, to say
+    which row it is.
     """
     began = monotonic()
     try:
         connect = connector(database_url, name="laurels-verify", timeouts=PATIENT)
-        with without_cycle_search(), closing(Snapshot(connect)) as snapshot:
-            report = Verification(snapshot, KafkaTopics(kafka, prefix), group).run()
+        with closing(Snapshot(connect)) as snapshot:
+            verification = Verification(snapshot, KafkaTopics(kafka, prefix), group)
+            shares = processes or min(len(os.sched_getaffinity(0)), MOST_PROCESSES)
+            report = None
+            if shares > 1 and verification.events() >= WORTH_SHARING:
+                order = Order(database_url, PATIENT, kafka, prefix, group, snapshot.export(), EVERYBODY)
+                report = prove_in_shares(snapshot, order, shares)
+            if report is None:
+                report = verification.run()
     except (psycopg2.Error, KafkaException) as error:
         message = f"the verification could not look: {error}"
         raise LaurelsError(message) from error
@@ -125,41 +141,3 @@ def verify(
         report.differences = [difference for difference in report.differences if difference.user_id == user_id]
     report.seconds = round(monotonic() - began, 3)
     return report
-
-
-@contextmanager
-def without_cycle_search() -> Iterator[None]:
-    """What the oracle remembers has no cycles, and searching it for some again and again costs a tenth of the time."""
-    was_enabled = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if was_enabled:
-            gc.enable()
-
-
-class KafkaTopics:
-    """The event topics of a cluster."""
-
-    def __init__(self, client_settings: Mapping[str, Any], prefix: str) -> None:
-        self._settings = client_settings
-        self._prefix = prefix
-        self._logs = Logs(client_settings, prefix=prefix, timeout_seconds=ANSWER_SECONDS)
-
-    def states(self, partitions: Collection[Partition]) -> dict[Partition, LogState]:
-        """The logs of those of the partitions whose topics exist."""
-        if not partitions:
-            return {}
-        known = AdminClient(dict(self._settings)).list_topics(timeout=ANSWER_SECONDS).topics
-        return self._logs.states(
-            [
-                (topic, partition)
-                for topic, partition in partitions
-                if self._prefix + topic in known and partition in known[self._prefix + topic].partitions
-            ]
-        )
-
-    def read(self, stretches: Mapping[Partition, Stretch]) -> Reader:
-        """A reader that stays out of every group."""
-        return LogReader(self._settings, stretches, prefix=self._prefix)

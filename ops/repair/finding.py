@@ -10,10 +10,10 @@ from msgspec import Struct, field, structs
 
 from ops.oracle import ENTRY_KEYS
 from ops.repair.orders import find_orders
+from ops.verification.log import KafkaTopics
 from ops.verification.report import Difference
 from ops.verification.snapshot import Snapshot
 from ops.verification.verification import Verification
-from ops.verify import KafkaTopics, without_cycle_search
 from schemas.errors import LaurelsError
 from schemas.settings import Settings
 from sinks.database import Connect
@@ -84,7 +84,7 @@ class Damage(Struct):
 def find_damage(settings: Settings, connect: Connect, user_id: int | None) -> Damage:
     """Verify everything on one snapshot, and sort what differs. Nothing is locked, nothing written."""
     try:
-        with without_cycle_search(), closing(Snapshot(connect)) as snapshot:
+        with closing(Snapshot(connect)) as snapshot:
             topics = KafkaTopics(settings.librdkafka(), settings.topic_prefix)
             report = Verification(snapshot, topics, settings.group).run()
             damage = _sort(snapshot, report.differences, user_id)

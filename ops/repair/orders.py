@@ -3,9 +3,8 @@
 from collections.abc import Sequence
 from contextlib import closing
 
-from ops.verification.log import Stretch
+from ops.verification.log import KafkaTopics, Stretch
 from ops.verification.snapshot import Snapshot
-from ops.verify import KafkaTopics
 from schemas.events import LEVEL_COMMANDS, LevelCommand
 from schemas.parse import parse
 from schemas.payload import payload_hash

@@ -12,7 +12,7 @@ SELECT users.id,
        xp_balance - coalesce((SELECT sum(amount) FROM xp_transactions e WHERE e.user_id = users.id AND {ours}), 0)::bigint,
        credit_balance
            - coalesce((SELECT sum(amount) FROM credit_transactions e WHERE e.user_id = users.id AND {ours}), 0)::bigint
-FROM users WHERE users.created_at <= %s
+FROM users WHERE users.created_at <= %s AND {share}
 """
 PROGRESS = """
 WITH counted AS (
@@ -30,14 +30,14 @@ SELECT p.student_id, p.specialization_id, p.current_level, p.level_adjustment,
        p.practice_hours_completed - coalesce(counted.practice, 0)::bigint
 FROM specialization_progress AS p
 LEFT JOIN counted ON counted.user_id = p.student_id AND counted.specialization_id = p.specialization_id
-WHERE p.created_at <= %s
+WHERE p.created_at <= %s AND {share}
 """
 LICENSES = """
 SELECT l.user_id, l.specialization_type, l.max_achieved_level, l.adopted_skills,
        coalesce((SELECT from_level FROM license_progressions AS e
                  WHERE e.user_license_id = l.id AND e.receipt_seq IS NOT NULL ORDER BY e.receipt_seq LIMIT 1),
                 l.current_level)
-FROM user_licenses AS l WHERE l.started_at <= %s
+FROM user_licenses AS l WHERE l.started_at <= %s AND {share}
 """
 
 
@@ -54,12 +54,13 @@ class Adoption:
         """Let the oracle start from there."""
         if snapshot.adopted_at is None:
             return
-        ours, at = snapshot.ours(), (snapshot.adopted_at,)
-        for user_id, xp, credits in snapshot.stream(USERS.format(ours=ours), at):
+        ours, of, at = snapshot.ours(), snapshot.share.sql, (snapshot.adopted_at,)
+        for user_id, xp, credits in snapshot.stream(USERS.format(ours=ours, share=of("users.id")), at):
             user = oracle.user(user_id)
             user.xp, user.credits = xp, credits
             self.users.add(user_id)
-        for user_id, specialization, level, adjustment, xp, *totals in snapshot.stream(PROGRESS.format(ours=ours), at):
+        progress = PROGRESS.format(ours=ours, share=of("p.student_id"))
+        for user_id, specialization, level, adjustment, xp, *totals in snapshot.stream(progress, at):
             standing = oracle.user(user_id).standings.setdefault(specialization, Standing())
             moved = self.commanded.get((user_id, specialization), [0, 0, 0])
             standing.xp = xp
@@ -70,7 +71,9 @@ class Adoption:
             standing.adjustment, standing.level = adjustment, level
             oracle.watched[user_id, specialization] = [0, 0, 0]
             oracle.unsettled.add((user_id, specialization))
-        for user_id, specialization, highest, skills, level in snapshot.stream(LICENSES, at):
+        for user_id, specialization, highest, skills, level in snapshot.stream(
+            LICENSES.format(share=of("l.user_id")), at
+        ):
             standing = oracle.user(user_id).standings.setdefault(specialization, Standing())
             standing.license, standing.highest = level, highest
             if skills:

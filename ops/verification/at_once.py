@@ -11,11 +11,10 @@ from ops.verification.snapshot import MICROSECONDS, Snapshot
 
 TOPICS: Final = ("level-commands", "credit-transfers")
 
-RECORDED = f"""
+RECORDED: Final = f"""
 SELECT event_key, {MICROSECONDS.format("occurred_at")} FROM reward_receipts
- WHERE topic IS NULL AND corrects IS NULL AND origin IN ('http', 'cli')
+ WHERE topic IS NULL AND corrects IS NULL AND origin IN ('http', 'cli') AND {{share}}
 """
-
 
 KEPT: Final = 5_000
 
@@ -28,7 +27,7 @@ def shelf_of_records() -> Shelf[Record]:
 def fetch_applied_at_once(snapshot: Snapshot) -> Shelf[int]:
     """What was applied at once, by event key: when it occurred, in microseconds."""
     recorded = Shelf[int](("event_key",), int, int, KEPT)
-    for *key, occurred_us in snapshot.stream(RECORDED):
+    for *key, occurred_us in snapshot.stream(RECORDED.format(share=snapshot.share.sql("user_id"))):
         recorded[tuple(key)] = occurred_us
     return recorded
 

@@ -118,7 +118,7 @@ class Comparing:
         for table, _ in tables:
             self._report.count(table.name, 0)
         sources = _ByOwner((key[2], key, source) for key, source in self._sources.sorted_by("user_id"))
-        users = _ByOwner((user_id,) for user_id in sorted(self._oracle.users))
+        users = _ByOwner((user_id,) for user_id in sorted(filter(self._snapshot.share.has, self._oracle.users)))
         for user_id in _owners(sources, users, *(rows for _, rows in tables)):
             users.take(user_id)
             account = self._account(user_id, sources.take(user_id))
@@ -136,7 +136,9 @@ class Comparing:
             self._compare(table, known[0] if known else (tournament, None), rows.take(tournament))
 
     def _rows(self, table: Table[Any]) -> _ByOwner:
-        return _ByOwner(self._snapshot.stream(f"{table.statement} ORDER BY {table.columns[0]}", portion=PORTION))
+        owner = table.columns[0]
+        statement = f"{table.statement} WHERE {self._snapshot.share.sql(owner)} ORDER BY {owner}"
+        return _ByOwner(self._snapshot.stream(statement, portion=PORTION))
 
     def _account(self, user_id: int, sources: list[tuple[Any, ...]]) -> Account:
         account = Account(user_id, self._oracle.users.get(user_id), {}, {}, {})

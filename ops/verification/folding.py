@@ -7,6 +7,7 @@ went well, and comes right after the record of the same key that stands before i
 Nothing is kept in memory of each event: numbers and letters are read along with the log, and who waits waits on a shelf.
 """
 
+from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from contextlib import closing
 from dataclasses import dataclass
@@ -18,12 +19,14 @@ from ops.oracle.state import Receipt
 from ops.verification.log import Partition, Stretch
 from ops.verification.report import Difference, EventAt, Report
 from ops.verification.shelf import Shelf
-from ops.verification.snapshot import LetterRow, Range, ReceiptRow, Snapshot
+from ops.verification.snapshot import Incoming, LetterRow, Range, ReceiptRow, Snapshot
 from schemas.keys import adjusting_run
 
 FINAL: Final = frozenset({"conflict", "empty_command", "invalid_level", "negative_total"})
 UNFORESEEN: Final = "refused_by_database"
 """What Postgres refused is not in the event's own bytes: nobody else can tell."""
+
+NOTHING_COMES: Final = Incoming(2**63, 0, 0)
 
 WAITING: Final = 20_000
 """As many records that wait are kept in memory."""
@@ -118,6 +121,14 @@ class Folding:
             WAITING,
         )
         self._reached = 0
+        self._incoming = snapshot.incoming()
+        self._next_in = next(self._incoming, NOTHING_COMES)
+        self.taken: defaultdict[int, int] = defaultdict(int)
+        """By user, the credits that came from users of other shares."""
+        self.letters = 0
+        """Dead letters that were met by their records."""
+        self.passed_over = 0
+        """Dead letters that were not: of the share's records none, and of others' it is not ours to say."""
         self.unrecorded: dict[int, EventAt] = {}
         """Numbers given to events that should have a receipt and have none, all below zero."""
         self.opaque: list[int] = []
@@ -127,10 +138,12 @@ class Folding:
         """Fold everything."""
         with closing(self._numbers), closing(self._waiting), closing(self._followers):
             self._fold_receipts()
+            self._take_in(NOTHING_COMES.seq)
             self._fold_the_rest()
 
     def _fold_receipts(self) -> None:
         for receipt in self._snapshot.receipts():
+            self._take_in(receipt.seq)
             self._reached = receipt.seq
             self._report.count("reward_receipts")
             if not self._names_a_record(receipt):
@@ -156,6 +169,14 @@ class Folding:
         for _, met in self._waiting.sorted_by("position"):
             if met.letter is not None:
                 self._differ_unmet(met.letter)
+
+    def _take_in(self, before: int) -> None:
+        """Take over what others' receipts with lower numbers gave: whether they do so rightly is found by their shares."""
+        while self._next_in.seq < before:
+            _, user_id, amount = self._next_in
+            self._oracle.user(user_id).credits += amount
+            self.taken[user_id] += amount
+            self._next_in = next(self._incoming, NOTHING_COMES)
 
     # The order.
 
@@ -195,6 +216,7 @@ class Folding:
         while log.letter is not None and log.letter.offset < record.offset:
             self._differ_unmet(log.take_letter())
         if log.letter is not None and log.letter.offset == record.offset:
+            self.letters += 1
             return Met(record, log.take_letter())
         return Met(record, None)
 
@@ -396,6 +418,9 @@ class Folding:
             self._differ_letter(at, "the record's own bytes", "other bytes", user_id)
 
     def _differ_unmet(self, letter: LetterRow) -> None:
+        if not self._snapshot.share.is_all:
+            self.passed_over += 1
+            return
         at = EventAt(letter.topic, letter.partition, letter.offset)
         self._differ_letter(at, None, letter.reason, letter.user_id)
 

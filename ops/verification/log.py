@@ -1,19 +1,26 @@
 """Reads the event topics once, each partition at the pace it is asked for, up to where Postgres's positions stand."""
 
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from time import monotonic
 from typing import Any, Final
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
+from confluent_kafka.admin import AdminClient
 
 from ops.oracle import Record
+from ops.verification.share import EVERYBODY, Share
 from schemas.errors import LaurelsError
+from sinks.positions import LogState
+from streams.logs import Logs
 
 Partition = tuple[str, int]
 
 NO_TIMESTAMP: Final = 0
+ANSWER_SECONDS: Final = 30.0
+"""A broker that does not answer for so long is away, which is not the same as a topic that is gone."""
+
 AT_ONCE: Final = 500
 """As many records are asked for at once: the client waits until it has them all, or a moment has passed."""
 
@@ -29,10 +36,36 @@ class Stretch:
     end: int
 
 
+class KafkaTopics:
+    """The event topics of a cluster. `prefix` stands before their names there."""
+
+    def __init__(self, client_settings: Mapping[str, Any], prefix: str) -> None:
+        self._settings = client_settings
+        self._prefix = prefix
+        self._logs = Logs(client_settings, prefix=prefix, timeout_seconds=ANSWER_SECONDS)
+
+    def states(self, partitions: Collection[Partition]) -> dict[Partition, LogState]:
+        """The logs of those of the partitions whose topics exist."""
+        if not partitions:
+            return {}
+        known = AdminClient(dict(self._settings)).list_topics(timeout=ANSWER_SECONDS).topics
+        return self._logs.states(
+            [
+                (topic, partition)
+                for topic, partition in partitions
+                if self._prefix + topic in known and partition in known[self._prefix + topic].partitions
+            ]
+        )
+
+    def read(self, stretches: Mapping[Partition, Stretch], share: Share = EVERYBODY) -> "LogReader":
+        """A reader of the share's records that stays out of every group."""
+        return LogReader(self._settings, stretches, prefix=self._prefix, share=share)
+
+
 class LogReader:
     """Hands out the committed records of partitions in offset order. Joins no group and commits nothing.
 
-    `prefix` stands before the names of the topics on the cluster.
+    `prefix` stands before the names of the topics on the cluster. What is of nobody in `share` is passed over.
     """
 
     def __init__(
@@ -41,8 +74,10 @@ class LogReader:
         stretches: Mapping[Partition, Stretch],
         *,
         prefix: str = "",
+        share: Share = EVERYBODY,
         timeout_seconds: float = 30.0,
     ) -> None:
+        self._share = None if share.is_all else share
         self._stretches = dict(stretches)
         self._prefix = prefix
         self._timeout = timeout_seconds
@@ -121,9 +156,10 @@ class LogReader:
         if offset >= self._stretches[where].end:
             self._finish(where)
             return
-        record = self._record(message, where, offset)
-        self._held[where].append(record)
-        self._held_bytes += len(record.value or b"")
+        if self._share is None or self._share.takes(message.key()):
+            record = self._record(message, where, offset)
+            self._held[where].append(record)
+            self._held_bytes += len(record.value or b"")
         if offset == self._stretches[where].end - 1:
             self._finish(where)
 

@@ -13,6 +13,7 @@ from psycopg2.extensions import cursor as Cursor
 from ops.oracle import ENTRY_COLUMNS
 from ops.oracle.book import row_hash_sql
 from ops.verification.numbers import Numbers
+from ops.verification.share import EVERYBODY, Share
 from ops.verification.shelf import room_needed
 from sinks.database import Connect
 
@@ -41,7 +42,14 @@ TO STDOUT (FORMAT binary)
 RECEIPTS = f"""
 SELECT seq, event_key, user_id, corrects, revision, origin, ruleset, topic, log_id, partition, "offset", "grant",
        {MICROSECONDS.format("occurred_at")}
-FROM reward_receipts ORDER BY seq
+FROM reward_receipts WHERE {{share}} ORDER BY seq
+"""
+# What users of the share got from others. Their receipts are others' to prove.
+INCOMING = """
+SELECT seq, (credit ->> 2)::bigint, (credit ->> 1)::bigint
+FROM reward_receipts, jsonb_array_elements("grant" -> 'credits') AS credit
+WHERE starts_with(event_key, 'transfer_') AND origin <> 'adopted' AND NOT {sender} AND {receiver}
+ORDER BY seq
 """
 LETTERS = """
 SELECT topic, partition, "offset", log_id, reason, status, md5(value), user_id FROM dead_letters
@@ -99,6 +107,14 @@ class PositionRow(NamedTuple):
     next_offset: int
 
 
+class Incoming(NamedTuple):
+    """Credits that a receipt of somebody else's gave a user."""
+
+    seq: int
+    user_id: int
+    amount: int
+
+
 class Range(NamedTuple):
     """The offsets of a partition's log, `start` up to but not including `end`."""
 
@@ -110,13 +126,20 @@ class Range(NamedTuple):
 
 
 class Snapshot:
-    """One repeatable, read-only view of the database, for as long as it is open."""
+    """One repeatable, read-only view of the database, for as long as it is open: of `share` what belongs to users.
 
-    def __init__(self, connect: Connect) -> None:
+    `exported` names the view of another connection, to see the same.
+    """
+
+    def __init__(self, connect: Connect, share: Share = EVERYBODY, exported: str | None = None) -> None:
         self._connect = connect
         self._connection = connect()
         self._connection.set_session(isolation_level="REPEATABLE READ", readonly=True)
         self._cursors = count()
+        self.share = share
+        if exported is not None:
+            with self._connection.cursor() as cursor:
+                cursor.execute("SET TRANSACTION SNAPSHOT %s", (exported,))
         self.adopted_seq, self.adopted_at = self.rows(ADOPTION)[0]
 
     def close(self) -> None:
@@ -168,8 +191,20 @@ class Snapshot:
             yield from map(LetterRow._make, cursor)
 
     def receipts(self) -> Iterator[ReceiptRow]:
-        """All receipts in the order in which they were decided."""
-        return map(ReceiptRow._make, self.stream(RECEIPTS))
+        """The share's receipts in the order in which they were decided."""
+        return map(ReceiptRow._make, self.stream(RECEIPTS.format(share=self.share.sql("user_id"))))
+
+    def incoming(self) -> Iterator[Incoming]:
+        """What the share got from others, in the order in which it was decided."""
+        if self.share.is_all:
+            return iter(())
+        sender, receiver = self.share.sql("user_id"), self.share.sql("(credit ->> 2)::bigint")
+        return map(Incoming._make, self.stream(INCOMING.format(sender=sender, receiver=receiver)))
+
+    def export(self) -> str:
+        """A name under which other connections see the same, for as long as this is open."""
+        name: str = self.rows("SELECT pg_export_snapshot()")[0][0]
+        return name
 
     def found_apart(self) -> dict[str, tuple[str, int | None, int | None]]:
         """By the event key of each repair of a desync: the specialization, and the levels it found and was to mend."""
@@ -193,7 +228,7 @@ class Snapshot:
         """The digests of the append-only tables, gathered beside whatever else is done meanwhile."""
         connection = self._connect()
         connection.set_session(isolation_level="REPEATABLE READ", readonly=True)
-        return Digests(connection, self.rows("SELECT pg_export_snapshot()")[0][0], self.ours())
+        return Digests(connection, self.export(), self.ours())
 
     def entries(self, table: str, users: Sequence[int]) -> list[tuple[Any, ...]]:
         """Our rows of some users in an append-only table."""

@@ -3,6 +3,7 @@
 import json
 from collections import deque
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass, field
 from types import SimpleNamespace
 from typing import Any
@@ -12,6 +13,8 @@ import psycopg2
 from ops.oracle import Record
 from ops.verification.log import Partition, Stretch
 from ops.verification.report import Difference, Report
+from ops.verification.share import EVERYBODY, Share
+from ops.verification.shares import agree
 from ops.verification.snapshot import Snapshot
 from ops.verification.verification import Verification
 from schemas.events import CREDIT_TRANSFERS, LEVEL_COMMANDS, SESSION_ATTENDANCE, TOURNAMENT_RESULTS, TOURNAMENT_ROSTERS
@@ -30,6 +33,7 @@ from streams import rules
 
 GROUP = "laurels"
 OWNER = "tester"
+SHARES = 2
 LEVELS = {
     "PLAYER": (0, 500, 1500, 3000, 5000, 8000, 12000, 18000),
     "COACH": (0, 1000, 2500, 4500, 7000, 10000, 14000, 20000),
@@ -92,9 +96,11 @@ def record(topic: str, offset: int, event: Mapping[str, Any] | bytes | None, par
 
 
 class _Reader:
-    def __init__(self, logs: Mapping[Partition, Sequence[Record]], stretches: Mapping[Partition, Stretch]) -> None:
+    def __init__(
+        self, logs: Mapping[Partition, Sequence[Record]], stretches: Mapping[Partition, Stretch], share: Share
+    ) -> None:
         self._left = {
-            where: deque(r for r in logs[where] if part.start <= r.offset < part.end)
+            where: deque(r for r in logs[where] if part.start <= r.offset < part.end and share.takes(r.key))
             for where, part in stretches.items()
         }
 
@@ -131,9 +137,9 @@ class MemoryTopics:
             for where in partitions
         }
 
-    def read(self, stretches: Mapping[Partition, Stretch]) -> _Reader:
-        """A reader of what is kept."""
-        return _Reader(self.records, stretches)
+    def read(self, stretches: Mapping[Partition, Stretch], share: Share = EVERYBODY) -> _Reader:
+        """A reader of what is kept of the share."""
+        return _Reader(self.records, stretches, share)
 
 
 class Academy:
@@ -142,7 +148,8 @@ class Academy:
     def __init__(self, database_url: str, log_ids: dict[str, str] | None = None) -> None:
         self.url = database_url
         self.topics = MemoryTopics() if log_ids is None else MemoryTopics(log_ids)
-        self.ledger = Ledger(connector(database_url, name="oracle-test"), _RULES, Identity(GROUP, OWNER))
+        self._connect = connector(database_url, name="oracle-test")
+        self.ledger = Ledger(self._connect, _RULES, Identity(GROUP, OWNER))
         self._read = dict.fromkeys(TOPICS, 0)
         with psycopg2.connect(database_url) as connection, connection.cursor() as cursor:
             self._levels = fetch_levels(cursor)
@@ -216,12 +223,20 @@ class Academy:
         self._read = dict.fromkeys(TOPICS, 0)
 
     def verify(self) -> Report:
-        """Verify the database against the topics."""
-        snapshot = Snapshot(connector(self.url, name="oracle-verify"))
-        try:
-            return Verification(snapshot, self.topics, GROUP).run()
-        finally:
-            snapshot.close()
+        """Verify the database against the topics: in one piece, and in shares, which must find just as much."""
+        with closing(Snapshot(self._connect)) as snapshot:
+            report = Verification(snapshot, self.topics, GROUP).run()
+            together = self._prove_in_shares(snapshot)
+        assert together == (None if report.differences else report)
+        return report
+
+    def _prove_in_shares(self, snapshot: Snapshot) -> Report | None:
+        proofs = []
+        for number in range(SHARES):
+            with closing(Snapshot(self._connect, Share(number, SHARES), snapshot.export())) as seen:
+                proofs.append(Verification(seen, self.topics, GROUP).prove())
+        with closing(snapshot.digests()) as digests:
+            return agree(proofs, snapshot, digests)
 
     def tamper(self, *statements: str) -> None:
         """Change the database as only its owner can: with every trigger of ours taken off."""

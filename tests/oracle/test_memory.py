@@ -11,6 +11,7 @@ from ops.oracle import Record
 from ops.oracle.state import Source
 from ops.verification.log import Partition, Stretch
 from ops.verification.report import EventAt
+from ops.verification.share import EVERYBODY, Share
 from ops.verification.snapshot import LetterRow
 from schemas.events import CREDIT_TRANSFERS, SESSION_ATTENDANCE, TOURNAMENT_RESULTS, TOURNAMENT_ROSTERS
 from sinks.positions import LogState
@@ -33,8 +34,8 @@ class CountingTopics:
     def states(self, partitions: Collection[Partition]) -> dict[Partition, LogState]:
         return self._topics.states(partitions)
 
-    def read(self, stretches: Mapping[Partition, Stretch]) -> "_CountingReader":
-        return _CountingReader(self._topics.read(stretches), self.most)
+    def read(self, stretches: Mapping[Partition, Stretch], share: Share = EVERYBODY) -> "_CountingReader":
+        return _CountingReader(self._topics.read(stretches, share), self.most)
 
 
 class _CountingReader:

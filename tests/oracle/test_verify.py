@@ -11,6 +11,7 @@ from confluent_kafka.admin import AdminClient, NewTopic
 from ops.cli import main
 from ops.oracle import Record
 from ops.verification.log import LogReader, Partition, Stretch
+from ops.verification.verification import Verification
 from ops.verify import verify
 from schemas.errors import LaurelsError
 from schemas.events import CREDIT_TRANSFERS, LEVEL_COMMANDS, SESSION_ATTENDANCE, TOURNAMENT_RESULTS, TOURNAMENT_ROSTERS
@@ -150,9 +151,36 @@ def test_a_topic_made_anew_is_another_log_and_what_the_old_one_held_is_given(aca
 def test_a_broker_that_is_away_is_an_error_and_not_a_forgotten_log(
     academy: Academy, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("ops.verify.ANSWER_SECONDS", 0.5)
+    monkeypatch.setattr("ops.verification.log.ANSWER_SECONDS", 0.5)
     with pytest.raises(LaurelsError):
         verify(academy.url, {"bootstrap.servers": "127.0.0.1:1", "log_level": 0})
+
+
+def test_processes_share_what_is_much_and_look_closer_where_one_finds_a_difference(
+    academy: Academy, broker: Broker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("ops.verify.WORTH_SHARING", 1)
+    looked: list[Verification] = []
+    look = Verification.run
+    monkeypatch.setattr(Verification, "run", lambda self: looked.append(self) or look(self))
+    alone = verify(academy.url, broker.settings, prefix=broker.namespace, processes=1)
+    assert len(looked) == 1
+    together = verify(academy.url, broker.settings, prefix=broker.namespace, processes=3)
+    assert len(looked) == 1
+    assert (together.events, together.compared, together.differences) == (alone.events, alone.compared, [])
+    academy.tamper("UPDATE users SET xp_balance = 0 WHERE id = 1")
+    together = verify(academy.url, broker.settings, prefix=broker.namespace, processes=3)
+    assert len(looked) == 2
+    assert named(together.differences) == [("users", "user 1")]
+
+
+def test_a_process_that_cannot_do_its_share_ends_the_verification(
+    academy: Academy, broker: Broker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("ops.verify.WORTH_SHARING", 1)
+    monkeypatch.setattr("sys.executable", "false")
+    with pytest.raises(LaurelsError, match="ended by itself, with 1"):
+        verify(academy.url, broker.settings, prefix=broker.namespace, processes=2)
 
 
 def test_an_adopted_database_is_taken_as_given_and_goes_on_from_there(legacy_url: str) -> None:
