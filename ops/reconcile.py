@@ -22,7 +22,7 @@ from schemas.settings import Settings, load_settings
 from sinks.database import Connect, Timeouts, connector
 from sinks.history import fetch_balance
 from sinks.invariants.checking import Violation
-from sinks.invariants.settling import LOCK_MS, compare_alone
+from sinks.invariants.settling import LOCK_MS, compare_alone, let_others_compare
 from sinks.invariants.sweeping import BY_HAND
 from streams.reconciler import reconcile_forever
 from streams.reconciliation import ALL, Swept, check_users, grace_of, settle_topics, sweep
@@ -124,6 +124,8 @@ def _comparing_alone(connect: Connect) -> Iterator[Connection]:
                 message = "another `laurels reconcile --full` is comparing with the topics: wait until it is done"
                 raise LaurelsError(message)
         yield connection
+        with connection, connection.cursor() as cursor:
+            let_others_compare(cursor)
 
 
 def _compare_with_topics(

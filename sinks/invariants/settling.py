@@ -53,9 +53,14 @@ def settle_alone(cursor: Cursor) -> None:
 
 
 def compare_alone(cursor: Cursor) -> bool:
-    """Have nobody else compare with the topics until this session ends; False where somebody does so already."""
+    """Have nobody else compare with the topics until this session ends or lets others; False where somebody does."""
     cursor.execute("SELECT pg_try_advisory_lock(%s)", (_COMPARING,))
     return cursor.fetchone() == (True,)
+
+
+def let_others_compare(cursor: Cursor) -> None:
+    """Be done with it at once: the server takes a moment to see that a session has ended."""
+    cursor.execute("SELECT pg_advisory_unlock(%s)", (_COMPARING,))
 
 
 def firing_users(cursor: Cursor, kinds: list[str], scope: Scope) -> set[tuple[str, str]]:
