@@ -66,11 +66,11 @@ def agree(proofs: Sequence[Proof], snapshot: Snapshot, digests: Digests) -> Repo
         report.unverifiable += proof.report.unverifiable
         for table, rows in proof.report.compared.items():
             report.count(table, rows)
-    letters = proofs[0].letters + proofs[0].passed_over
+    letters = sum(proof.letters for proof in proofs)
     given = _sums(proof.given for proof in proofs)
     known = snapshot.rows("SELECT count(*) FROM users WHERE id = ANY(%s)", (list(given),))[0][0]
     sound = (
-        letters == sum(proof.letters for proof in proofs)
+        all(proof.letters + proof.passed_over == letters for proof in proofs)
         and +given == +_sums(proof.taken for proof in proofs)
         and known == len(given)
         and not compare_digests(_sums(proof.digests for proof in proofs), digests, report)
