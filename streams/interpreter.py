@@ -3,7 +3,8 @@
 import ctypes
 import gc
 import sys
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from typing import Final
 
 COLLECT_EVERY: Final = 200_000
@@ -31,3 +32,16 @@ def prepare() -> None:
     gc.freeze()
     gc.set_threshold(COLLECT_EVERY, 20, 20)
     sys.setswitchinterval(SWITCH_SECONDS)
+
+
+@contextmanager
+def prepared() -> Iterator[None]:
+    """Do about garbage and threads what `prepare` does, for as long as this lasts: in a process that is for more."""
+    threshold, interval = gc.get_threshold(), sys.getswitchinterval()
+    gc.set_threshold(COLLECT_EVERY, 20, 20)
+    sys.setswitchinterval(SWITCH_SECONDS)
+    try:
+        yield
+    finally:
+        gc.set_threshold(*threshold)
+        sys.setswitchinterval(interval)

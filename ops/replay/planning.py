@@ -29,6 +29,7 @@ from sinks.ledger.rulesets import fetch_active_ruleset, fetch_levels
 from sinks.ledger.transaction import Decided
 from sinks.replay_plan import KeptRoster, fetch_roster, fetch_sources, has_badge, is_dead_letter
 from streams import rules
+from streams.interpreter import prepared
 
 APPENDED = ("reward_receipts", "xp_transactions", "credit_transactions", "skill_rewards", "credit_transfers")
 
@@ -76,8 +77,9 @@ def make_plan(cursor: Cursor, settings: Settings, request: Request, advanced: Ca
     change = rule_change(cursor, request)
     basis = Decided(rules, levels, fetch_active_ruleset(cursor) if change is None else change.ruleset)
     planning = Planning(cursor, basis, change)
-    for deliveries in read_range(settings, request, levels.keys(), advanced):
-        planning.take(deliveries)
+    with prepared():
+        for deliveries in read_range(settings, request, levels.keys(), advanced):
+            planning.take(deliveries)
     return planning.plan()
 
 

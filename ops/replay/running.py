@@ -8,7 +8,6 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, S
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import closing
 from dataclasses import dataclass
-from itertools import islice
 from threading import Event, Lock
 from typing import Final
 
@@ -25,6 +24,9 @@ from streams.ledger_process import LedgerProcess, Opening
 
 AT_ONCE: Final = 2_000
 """Records of a batch: as many as are locked, and lost to a kill, at once."""
+
+BYTES_AT_ONCE: Final = 16 * 1024 * 1024
+"""A batch whose values come to so much holds no further record, however few it has."""
 
 Advanced = Callable[[int], None]
 
@@ -139,7 +141,7 @@ class _Lane:
     def run(self, records: Iterator[Record], ends: Mapping[str, int]) -> None:
         """Record `records`, and that all up to `ends` was read, unless the replay is stopped before."""
         stopped, throttle = self._running.stopped, self._running.throttle
-        while not stopped.is_set() and (read := list(islice(records, throttle.at_once))):
+        while not stopped.is_set() and (read := _portion(records, throttle.at_once)):
             gathered = self._gather(read)
             self._finish()
             throttle.wait_for(len(read))
@@ -164,3 +166,15 @@ class _Lane:
             self._ledger.finish()
             self._running.advanced(self._under_way)
             self._under_way = 0
+
+
+def _portion(records: Iterator[Record], at_once: int) -> list[Record]:
+    """The next records: so many, or as many as one batch has room for."""
+    read = []
+    size = 0
+    for record in records:
+        read.append(record)
+        size += len(record.value or b"")
+        if len(read) == at_once or size >= BYTES_AT_ONCE:
+            break
+    return read

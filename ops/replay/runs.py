@@ -1,10 +1,6 @@
 """The life of a replay run: begun, halted, gone on with, done or failed."""
 
-import gc
 import secrets
-import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from time import monotonic
 from typing import Any
 
@@ -22,7 +18,7 @@ from sinks.audit import AuditEntry, write_audit
 from sinks.database import Timeouts, connector
 from sinks.ledger.rulesets import fetch_levels
 from sinks.replay_runs import ReplayHalted, ReplayRun, Status, change_status, fetch_run, take_over
-from streams.interpreter import COLLECT_EVERY, SWITCH_SECONDS
+from streams.interpreter import prepared
 
 RUN_BYTES = 4
 """A run's id stands in the types and keys of what it adjusts, for which there is so much room; it is unique."""
@@ -83,7 +79,7 @@ def run(settings: Settings, started: ReplayRun, advanced: Advanced) -> dict[str,
             levels = fetch_levels(cursor)
             todo = sum(part.end - part.start for part in parts)
             advanced(request.events - todo)
-            with _set_up_for_recording():
+            with prepared():
                 ended = _run(settings, request, parts, started.id, levels.keys(), advanced, cursor)
             seconds = monotonic() - began
             final = find(cursor, started.id)
@@ -98,19 +94,6 @@ def run(settings: Settings, started: ReplayRun, advanced: Advanced) -> dict[str,
         "seconds": round(seconds, 3),
         "events_per_second": round(read / seconds) if seconds else 0,
     }
-
-
-@contextmanager
-def _set_up_for_recording() -> Iterator[None]:
-    """Have Python as a worker has it, for as long as the replay takes."""
-    threshold, interval = gc.get_threshold(), sys.getswitchinterval()
-    gc.set_threshold(COLLECT_EVERY, 20, 20)
-    sys.setswitchinterval(SWITCH_SECONDS)
-    try:
-        yield
-    finally:
-        gc.set_threshold(*threshold)
-        sys.setswitchinterval(interval)
 
 
 def _run(

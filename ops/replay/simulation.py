@@ -20,6 +20,7 @@ from sinks.ledger.rulesets import fetch_levels
 from sinks.ledger.transaction import Decided
 from sinks.replay_plan import fetch_given
 from streams import rules
+from streams.interpreter import prepared
 
 RULED: Final = (TOURNAMENT_RESULTS, SESSION_ATTENDANCE)
 """The topics that a ruleset has a say in."""
@@ -118,8 +119,9 @@ def simulate(
 ) -> Outcome:
     """Simulate the range of `request` under `ruleset`; `cursor` is in a read-only snapshot."""
     simulation = Simulation(cursor, ruleset)
-    for deliveries in read_range(settings, request, fetch_levels(cursor).keys(), advanced):
-        simulation.take(deliveries)
+    with prepared():
+        for deliveries in read_range(settings, request, fetch_levels(cursor).keys(), advanced):
+            simulation.take(deliveries)
     return simulation.outcome()
 
 

@@ -13,7 +13,7 @@ from confluent_kafka.admin import AdminClient, NewTopic
 from ops.replay import running
 from ops.replay.running import Throttle
 from schemas.events import SESSION_ATTENDANCE, TOURNAMENT_RESULTS
-from streams.intake import Gathered
+from streams.intake import Gathered, Record
 from streams.ledger_process import LedgerProcess
 from streams.logs import Logs
 from tests.oracle.academy_log import Academy, presence, result
@@ -50,6 +50,14 @@ def test_a_rate_holds_over_all_that_is_recorded(monkeypatch: pytest.MonkeyPatch)
     assert clock.waits == [0, 1, 1, 1, 1]
     Throttle(None, stopped).wait_for(1_000_000)
     assert clock.now == 4
+
+
+def test_a_batch_ends_with_so_many_records_or_so_many_bytes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(running, "BYTES_AT_ONCE", 10)
+    values = [b"6 byte", b"6 byte", None, b"more than ten", *[b"1"] * 5]
+    records = iter([Record(TOURNAMENT_RESULTS, 0, at, "", b"1", value, (), 0) for at, value in enumerate(values)])
+    batches = list(iter(lambda: [record.offset for record in running._portion(records, at_once=4)], []))
+    assert batches == [[0, 1], [2, 3], [4, 5, 6, 7], [8]]
 
 
 @pytest.fixture
