@@ -35,7 +35,7 @@ COPY (SELECT place, "offset", seq
         FROM reward_receipts
         JOIN unnest(%s::text[], %s::integer[], %s::text[], %s::bigint[], %s::bigint[])
              WITH ORDINALITY AS part (topic, partition, log_id, first, past, place) USING (topic, partition, log_id)
-       WHERE "offset" >= first AND "offset" < past
+       WHERE "offset" >= first AND "offset" < past AND {share}
        ORDER BY place, "offset")
 TO STDOUT (FORMAT binary)
 """
@@ -50,6 +50,13 @@ SELECT seq, (credit ->> 2)::bigint, (credit ->> 1)::bigint
 FROM reward_receipts, jsonb_array_elements("grant" -> 'credits') AS credit
 WHERE starts_with(event_key, 'transfer_') AND origin <> 'adopted' AND NOT {sender} AND {receiver}
 ORDER BY seq
+"""
+RECORDED = """
+SELECT topic, partition, log_id, max("offset") + 1 FROM (
+    SELECT topic, partition, log_id, "offset" FROM reward_receipts WHERE topic IS NOT NULL
+    UNION ALL
+    SELECT topic, partition, log_id, "offset" FROM dead_letters
+) AS recorded GROUP BY topic, partition, log_id
 """
 LETTERS = """
 SELECT topic, partition, "offset", log_id, reason, status, md5(value), user_id FROM dead_letters
@@ -183,6 +190,10 @@ class Snapshot:
         """The group's positions."""
         return [PositionRow(*row) for row in self.rows(POSITIONS, (group,))]
 
+    def recorded(self) -> dict[tuple[str, int, str], int]:
+        """By topic, partition and log, the offset behind the last one that something was recorded of."""
+        return {(topic, partition, log_id): past for topic, partition, log_id, past in self.rows(RECORDED)}
+
     def letters(self, part: Range) -> Iterator[LetterRow]:
         """The dead letters of a partition's log from the range's start on, in offset order."""
         with self._connection.cursor(f"verify_{next(self._cursors)}") as cursor:
@@ -216,11 +227,12 @@ class Snapshot:
         return rows[0][0] if rows else None
 
     def numbers(self, ranges: Sequence[Range]) -> "Numbers":
-        """Which receipt names which offset of these ranges."""
+        """Which of the share's receipts names which offset of these ranges."""
         numbers = Numbers(len(ranges))
         columns = [list(column) for column in zip(*ranges, strict=True)] or [[]] * len(Range._fields)
         with room_needed(), self._connection.cursor() as cursor:
-            cursor.copy_expert(cursor.mogrify(NUMBERED, columns).decode(), numbers.file)
+            statement = NUMBERED.format(share=self.share.sql("user_id"))
+            cursor.copy_expert(cursor.mogrify(statement, columns).decode(), numbers.file)
             numbers.begin()
         return numbers
 

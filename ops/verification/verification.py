@@ -28,14 +28,6 @@ from sinks.positions import LogState
 USERS_AT_ONCE: Final = 5_000
 """As many users' entries are held in memory when differences are named."""
 
-BEYOND = """
-SELECT max("offset") + 1 FROM (
-    SELECT "offset" FROM reward_receipts WHERE topic = %(topic)s AND partition = %(partition)s AND log_id = %(log_id)s
-    UNION ALL
-    SELECT "offset" FROM dead_letters WHERE topic = %(topic)s AND partition = %(partition)s AND log_id = %(log_id)s
-) AS recorded
-"""
-
 
 class Topics(Protocol):
     """Where the events can be read again."""
@@ -83,8 +75,8 @@ class Verification:
         self._levels = snapshot.levels()
         self._rulesets, self._active = snapshot.rulesets()
         self._adoption = Adoption()
-        self._position_differences: list[Difference] = []
-        self._positions = 0
+        self._positions = snapshot.positions(group)
+        self._states = topics.states([(position.topic, position.partition) for position in self._positions])
         self._readable = self._find_readable()
 
     def run(self) -> Report:
@@ -126,8 +118,7 @@ class Verification:
 
     def _compare_state(self, folded: Folded, report: Report) -> None:
         if self._snapshot.share.number == 0:
-            report.differences.extend(self._position_differences)
-            report.count("partition_positions", self._positions)
+            self._compare_positions(report)
         logs = {
             (part.log_id, partition): part.stretch.start
             for (topic, partition), part in self._readable.items()
@@ -171,30 +162,29 @@ class Verification:
                 return find_records(recorded, reader, starts, self._levels)
 
     def _find_readable(self) -> dict[Partition, Readable]:
-        """The partitions whose log is the one that the position counts in; what is wrong with the others is noted."""
+        """The partitions whose log is the one that the position counts in."""
         readable: dict[Partition, Readable] = {}
-        positions = self._snapshot.positions(self._group)
-        self._positions = len(positions)
-        states = self._topics.states([(position.topic, position.partition) for position in positions])
-        for position in positions:
-            state = states.get((position.topic, position.partition))
-            if state is None or state.log_id != position.log_id:
-                continue
-            where = {"topic": position.topic, "partition": position.partition, "log_id": position.log_id}
-            recorded = self._snapshot.rows(BEYOND, where)[0][0] or 0  # type: ignore[arg-type]
-            if not recorded <= position.next_offset <= state.end_offset:
-                self._position_differences.append(
-                    Difference(
-                        "partition_positions",
-                        f"{position.topic}[{position.partition}]",
-                        {"next_offset": f"{recorded} to {state.end_offset}"},
-                        {"next_offset": position.next_offset},
-                        EventAt(position.topic, position.partition, position.next_offset),
-                    )
-                )
-            end = min(position.next_offset, state.end_offset)
-            readable[position.topic, position.partition] = Readable(position.log_id, Stretch(state.start_offset, end))
+        for position in self._positions:
+            state = self._states.get((position.topic, position.partition))
+            if state is not None and state.log_id == position.log_id:
+                stretch = Stretch(state.start_offset, min(position.next_offset, state.end_offset))
+                readable[position.topic, position.partition] = Readable(position.log_id, stretch)
         return readable
+
+    def _compare_positions(self, report: Report) -> None:
+        """Hold each position between the last thing that was recorded and the end of its log."""
+        report.count("partition_positions", len(self._positions))
+        recorded = self._snapshot.recorded()
+        for topic, partition, log_id, next_offset in self._positions:
+            if (topic, partition) not in self._readable:
+                continue
+            least, most = recorded.get((topic, partition, log_id), 0), self._states[topic, partition].end_offset
+            if not least <= next_offset <= most:
+                expected, found = {"next_offset": f"{least} to {most}"}, {"next_offset": next_offset}
+                at = EventAt(topic, partition, next_offset)
+                report.differences.append(
+                    Difference("partition_positions", f"{topic}[{partition}]", expected, found, at)
+                )
 
     def _name_entries(self, users: list[int], report: Report, at_once: Shelf[Record]) -> None:
         book = RowBook(frozenset(users))
