@@ -1,8 +1,7 @@
 """What is there already of what a replay would write: read by plans and simulations, on their snapshot."""
 
 from collections.abc import Collection, Mapping
-from datetime import datetime
-from typing import Any, Final, Literal, NamedTuple
+from typing import Any, Final, Literal
 
 from psycopg2.extensions import cursor as Cursor
 
@@ -17,22 +16,10 @@ _BADGE: Final = "SELECT count(*) FROM tournament_badges WHERE user_id = %s AND s
 _LETTER: Final = """
 SELECT count(*) FROM dead_letters WHERE log_id = %s AND topic = %s AND partition = %s AND "offset" = %s
 """
-_ROSTER: Final = (
-    'SELECT finalized_at, "offset", participants, user_ids FROM tournament_rosters WHERE tournament_id = %s'
-)
 _GIVEN: Final = """
 SELECT user_id, "grant" FROM reward_receipts
  WHERE event_key = ANY(%(keys)s::text[]) OR corrects = ANY(%(keys)s::text[])
 """
-
-
-class KeptRoster(NamedTuple):
-    """A roster as it stands, and where it came from."""
-
-    finalized_at: datetime
-    offset: int
-    participants: int
-    user_ids: tuple[int, ...] | None
 
 
 def fetch_sources(cursor: Cursor, table: Literal["semesters", "sessions"], ids: Collection[int]) -> set[int]:
@@ -49,16 +36,6 @@ def has_badge(cursor: Cursor, badge: tuple[int, int, str]) -> bool:
 def is_dead_letter(cursor: Cursor, where: Coordinates) -> bool:
     """Whether the record is kept as a dead letter."""
     return _counts(cursor, _LETTER, (where.log_id, where.topic, where.partition, where.offset))
-
-
-def fetch_roster(cursor: Cursor, tournament_id: int) -> KeptRoster | None:
-    """The tournament's roster, if there is one."""
-    cursor.execute(_ROSTER, (tournament_id,))
-    row = cursor.fetchone()
-    if row is None:
-        return None
-    finalized_at, offset, participants, user_ids = row
-    return KeptRoster(finalized_at, offset, participants, None if user_ids is None else tuple(user_ids))
 
 
 def fetch_given(cursor: Cursor, keys: Collection[str]) -> list[tuple[int, Mapping[str, Any]]]:

@@ -25,9 +25,10 @@ from sinks.batch import Delivery, RuleChange
 from sinks.ledger.adjusting import Adjusted, Amounts, refuse_decreases
 from sinks.ledger.fold import Folded
 from sinks.ledger.foresight import Foresight
+from sinks.ledger.rosters import KeptRoster, as_kept, fetch_rosters
 from sinks.ledger.rulesets import fetch_active_ruleset, fetch_levels
 from sinks.ledger.transaction import Decided
-from sinks.replay_plan import KeptRoster, fetch_roster, fetch_sources, has_badge, is_dead_letter
+from sinks.replay_plan import fetch_sources, has_badge, is_dead_letter
 from streams import rules
 from streams.interpreter import prepared
 
@@ -118,8 +119,7 @@ class Planning:
         for adjusted in folded.adjusted:
             self._note_adjusted(adjusted)
         self._note_letters(folded.refused)
-        for delivery, roster in sorted(folded.rosters, key=lambda pair: pair[1].tournament_id):
-            self._note_roster(delivery, roster)
+        self._note_rosters(folded.rosters)
 
     def plan(self) -> Plan:
         """All that was taken in, as a plan; refuses decreases that are not allowed."""
@@ -213,21 +213,21 @@ class Planning:
                 self._inserted["dead_letters"].add(key)
                 self._hash("dead letter", key, refusal.reason)
 
-    def _note_roster(self, delivery: Delivery, roster: TournamentRoster) -> None:
-        id_ = roster.tournament_id
-        assert delivery.coordinates is not None
-        if id_ not in self._rosters:
-            self._rosters[id_] = fetch_roster(self._cursor, id_)
-            if self._rosters[id_] is None:
+    def _note_rosters(self, rosters: Sequence[tuple[Delivery, TournamentRoster]]) -> None:
+        unknown = {roster.tournament_id for _, roster in rosters} - self._rosters.keys()
+        found = fetch_rosters(self._cursor, unknown)
+        self._rosters |= {id_: found.get(id_) for id_ in unknown}
+        for delivery, roster in sorted(rosters, key=lambda pair: pair[1].tournament_id):
+            id_, said = roster.tournament_id, as_kept(delivery, roster)
+            known = self._rosters[id_]
+            if known is None:
                 self._inserted["tournament_rosters"].add(id_)
-        known = self._rosters[id_]
-        said = KeptRoster(roster.finalized_at, delivery.coordinates.offset, roster.participants, roster.user_ids)
-        if known is not None and (said[:2] <= known[:2] or said._replace(offset=known.offset) == known):
-            return
-        self._rosters[id_] = said
-        self._changed["tournament_rosters"].add(id_)
-        self._changed["semesters"].add(id_)
-        self._hash("roster", id_, (said.participants, said.user_ids, said.finalized_at))
+            elif not known.gives_way_to(said):
+                continue
+            self._rosters[id_] = said
+            self._changed["tournament_rosters"].add(id_)
+            self._changed["semesters"].add(id_)
+            self._hash("roster", id_, (said.participants, said.user_ids, said.finalized_at))
 
     def _hash(self, *what: object) -> None:
         self._digest.update(_encode_sorted(what) + b"\n")
