@@ -158,7 +158,7 @@ class Oracle(Accounts):
         receipt = Receipt(
             key, fact.user_id, None if first else base, fact.revision, source.ruleset, fact.occurred_us, changes.grant
         )
-        return Outcome("recorded", receipt=receipt)
+        return Outcome("recorded", "", "", receipt)
 
     def adjust(self, base_key: str, user_id: int, run: str, ruleset: str, seq: int) -> Receipt | None:
         """Bring a source to another ruleset, as `run` did: what its last payload is worth by it, less what it has given.

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import closing
 from dataclasses import dataclass
 from hashlib import md5
-from typing import Any, Final, NamedTuple, Protocol
+from typing import Any, Final, Protocol
 
 from ops.oracle import Fact, GivenReceipt, Oracle, Outcome, Record, Unreadable, event_key, take_as_given
 from ops.oracle.state import Receipt
@@ -50,32 +50,32 @@ class Reader(Protocol):
         """Stop reading."""
 
 
-class Met(NamedTuple):
-    """A record that was read, and the dead letter that stands at its coordinates."""
-
-    record: Record
-    letter: LetterRow | None
+Met = tuple[Record, LetterRow | None]
+"""A record that was read, and the dead letter that stands at its coordinates."""
 
 
 def _pack_met(met: Met) -> tuple[Any, ...]:
-    return tuple(met.record), met.letter and tuple(met.letter)
+    record, letter = met
+    return tuple(record), letter and tuple(letter)
 
 
 def _unpack_met(packed: tuple[Any, ...]) -> Met:
     record, letter = packed
-    return Met(Record._make(record), letter and LetterRow._make(letter))
+    return Record._make(record), letter and LetterRow._make(letter)
 
 
 class _Log:
-    """A partition's log as it is read, the `place`th of all.
+    """A partition's log as `part` of it is read, the `place`th of all.
 
     `latest` is by key the last receipt that a record waits for, `letter` the next dead letter.
     """
 
-    __slots__ = ("_letters", "latest", "letter", "place")
+    __slots__ = ("_letters", "latest", "letter", "part", "place", "where")
 
-    def __init__(self, place: int, letters: Iterator[LetterRow]) -> None:
+    def __init__(self, place: int, part: Range, letters: Iterator[LetterRow]) -> None:
         self.place = place
+        self.part = part
+        self.where = part.topic, part.partition
         self.latest: dict[bytes | None, int] = {}
         self._letters = letters
         self.letter = next(letters, None)
@@ -102,18 +102,17 @@ class Folding:
     ) -> None:
         self._snapshot = snapshot
         self._reader = reader
-        self._readable = readable
         self._oracle = oracle
         self._report = report
         self._at_once = at_once
         self._found_apart = snapshot.found_apart()
         ranges = [Range(*where, part.log_id, part.stretch.start, part.stretch.end) for where, part in readable.items()]
         self._numbers = snapshot.numbers(ranges)
-        self._logs = {
-            where: _Log(place, snapshot.letters(part))
+        self._logs: dict[tuple[str | None, int | None], _Log] = {
+            where: _Log(place, part, snapshot.letters(part))
             for place, (where, part) in enumerate(zip(readable, ranges, strict=True))
         }
-        self._waiting = Shelf[Met](("topic", "partition", "position"), _pack_met, _unpack_met, WAITING)
+        self._waiting = Shelf[Met](("place", "position"), _pack_met, _unpack_met, WAITING)
         self._followers = Shelf[list[Met]](
             ("number",),
             lambda all_: [_pack_met(met) for met in all_],
@@ -146,10 +145,11 @@ class Folding:
             self._take_in(receipt.seq)
             self._reached = receipt.seq
             self._report.count("reward_receipts")
-            if not self._names_a_record(receipt):
+            log = self._log_of(receipt)
+            if log is None:
                 self._apply_without_record(receipt)
             else:
-                met = self._record_of(receipt)
+                met = self._record_of(log, receipt)
                 if met is None:
                     self._differ_receipt(receipt, "a committed record at its coordinates", "none")
                 else:
@@ -158,17 +158,17 @@ class Folding:
                 self._apply(met, None)
 
     def _fold_the_rest(self) -> None:
-        for where, log in self._logs.items():
-            while (record := self._reader.next(where)) is not None:
+        for log in self._logs.values():
+            while (record := self._reader.next(log.where)) is not None:
                 self._route(log, self._meet(log, record))
             while log.letter is not None:
                 self._differ_unmet(log.take_letter())
         for _, followers in self._followers.sorted_by("number"):
             for met in followers:
                 self._apply(met, None)
-        for _, met in self._waiting.sorted_by("position"):
-            if met.letter is not None:
-                self._differ_unmet(met.letter)
+        for _, (_, letter) in self._waiting.sorted_by("position"):
+            if letter is not None:
+                self._differ_unmet(letter)
 
     def _take_in(self, before: int) -> None:
         """Take over what others' receipts with lower numbers gave: whether they do so rightly is found by their shares."""
@@ -180,33 +180,29 @@ class Folding:
 
     # The order.
 
-    def _is_readable(self, topic: str, partition: int, offset: int, log_id: str) -> bool:
-        part = self._readable.get((topic, partition))
-        return part is not None and part.log_id == log_id and part.stretch.start <= offset
+    def _log_of(self, receipt: ReceiptRow) -> _Log | None:
+        """The log of the record that the receipt names; None where it names none, or none that can be read."""
+        log = self._logs.get((receipt.topic, receipt.partition))
+        if log is None or receipt.offset is None:
+            return None
+        return log if log.part.log_id == receipt.log_id and log.part.start <= receipt.offset else None
 
-    def _names_a_record(self, receipt: ReceiptRow) -> bool:
-        if receipt.topic is None or receipt.partition is None or receipt.offset is None or receipt.log_id is None:
-            return False
-        return self._is_readable(receipt.topic, receipt.partition, receipt.offset, receipt.log_id)
-
-    def _record_of(self, receipt: ReceiptRow) -> Met | None:
-        assert receipt.topic is not None
-        assert receipt.partition is not None
-        assert receipt.offset is not None
-        where = (receipt.topic, receipt.partition)
-        log = self._logs[where]
-        waiting = self._waiting.pop((*where, receipt.offset))
+    def _record_of(self, log: _Log, receipt: ReceiptRow) -> Met | None:
+        seq, offset = receipt.seq, receipt.offset
+        assert offset is not None
+        waiting = self._waiting.pop((log.place, offset))
         if waiting is not None:
-            if log.latest.get(waiting.record.key) == receipt.seq:
-                del log.latest[waiting.record.key]
+            key = waiting[0].key
+            if log.latest.get(key) == seq:
+                del log.latest[key]
             return waiting
-        while (record := self._reader.next(where)) is not None:
+        while (record := self._reader.next(log.where)) is not None:
             met = self._meet(log, record)
-            if record.offset == receipt.offset:
+            if record.offset == offset:
                 log.latest.pop(record.key, None)
                 return met
             self._route(log, met)
-            if record.offset > receipt.offset:
+            if record.offset > offset:
                 return None
         return None
 
@@ -217,16 +213,16 @@ class Folding:
             self._differ_unmet(log.take_letter())
         if log.letter is not None and log.letter.offset == record.offset:
             self.letters += 1
-            return Met(record, log.take_letter())
-        return Met(record, None)
+            return record, log.take_letter()
+        return record, None
 
     def _route(self, log: _Log, met: Met) -> None:
         """Let a record wait for its receipt, or follow the one before it of its key, or apply it now."""
-        record = met.record
+        record, _ = met
         seq = self._numbers.at(log.place, record.offset)
         if seq:
             log.latest[record.key] = max(seq, log.latest.get(record.key, 0))
-            self._waiting[record.topic, record.partition, record.offset] = met
+            self._waiting[log.place, record.offset] = met
             return
         after = log.latest.get(record.key, 0)
         if after > self._reached:
@@ -358,25 +354,12 @@ class Folding:
             self._compare_receipt(expected, receipt, record)
 
     def _compare_receipt(self, expected: Receipt, receipt: ReceiptRow, record: Record | None) -> None:
-        same = (
-            expected.event_key == receipt.event_key
-            and expected.user_id == receipt.user_id
-            and expected.corrects == receipt.corrects
-            and expected.revision == receipt.revision
-            and expected.occurred_us == receipt.occurred_us
-            and (expected.ruleset is None or expected.ruleset == receipt.ruleset)
-            and (expected.grant == receipt.grant or _sorted(expected.grant) == _sorted(receipt.grant))
-        )
+        _, event_key, user_id, corrects, revision, _, ruleset, _, _, _, _, grant, occurred_us = receipt
+        found = Receipt(event_key, user_id, corrects, revision, ruleset, occurred_us, grant)
+        if expected.ruleset is None:
+            expected = expected._replace(ruleset=ruleset)
+        same = expected == found or (expected[:-1] == found[:-1] and _sorted(expected.grant) == _sorted(grant))
         if not same:
-            found = Receipt(
-                receipt.event_key,
-                receipt.user_id,
-                receipt.corrects,
-                receipt.revision,
-                receipt.ruleset,
-                receipt.occurred_us,
-                receipt.grant,
-            )
             wanted, got = _plain(expected), _plain(found)
             fields = [name for name in wanted if wanted[name] != got[name]]
             self._report.differences.append(

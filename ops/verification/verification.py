@@ -17,6 +17,7 @@ from ops.verification.adoption import Adoption
 from ops.verification.at_once import TOPICS as AT_ONCE_TOPICS
 from ops.verification.at_once import fetch_applied_at_once, find_records, shelf_of_records
 from ops.verification.comparing import Comparing, compare_entries, event_at
+from ops.verification.expecting import Expectations
 from ops.verification.folding import Folding, Readable, Reader
 from ops.verification.log import Partition, Stretch
 from ops.verification.report import Difference, EventAt, Report
@@ -124,16 +125,9 @@ class Verification:
             for (topic, partition), part in self._readable.items()
             if topic == "tournament-rosters"
         }
-        Comparing(
-            self._snapshot,
-            folded.oracle,
-            folded.sources,
-            folded.rosters,
-            self._adoption,
-            report,
-            logs=logs,
-            unrecorded=folded.folding.unrecorded,
-        ).run()
+        expectations = Expectations(folded.oracle, self._adoption, report, logs)
+        unrecorded = folded.folding.unrecorded
+        Comparing(self._snapshot, folded.oracle, folded.sources, folded.rosters, expectations, report, unrecorded).run()
 
     @contextmanager
     def _folded(self, book: Book, report: Report, at_once: Shelf[Record]) -> Iterator[Folded]:
