@@ -12,6 +12,8 @@ from ops.oracle.state import Standing, User
 class Changes:
     """What one event changes, gathered while it is applied."""
 
+    __slots__ = ("at_us", "grant", "levels_before", "seq")
+
     def __init__(self, at_us: int, seq: int | None) -> None:
         self.at_us = at_us
         self.seq = seq

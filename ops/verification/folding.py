@@ -141,10 +141,12 @@ class Folding:
             self._fold_the_rest()
 
     def _fold_receipts(self) -> None:
+        receipts = 0
         for receipt in self._snapshot.receipts():
-            self._take_in(receipt.seq)
+            receipts += 1
+            if self._next_in.seq < receipt.seq:
+                self._take_in(receipt.seq)
             self._reached = receipt.seq
-            self._report.count("reward_receipts")
             log = self._log_of(receipt)
             if log is None:
                 self._apply_without_record(receipt)
@@ -156,6 +158,7 @@ class Folding:
                     self._apply(met, receipt)
             for met in self._followers.pop((receipt.seq,)) or ():
                 self._apply(met, None)
+        self._report.count("reward_receipts", receipts)
 
     def _fold_the_rest(self) -> None:
         for log in self._logs.values():

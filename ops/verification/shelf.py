@@ -17,7 +17,7 @@ Key = tuple[Any, ...]
 Plain = Any
 """Tuples, lists, dicts, strings, bytes, numbers, and nothing else."""
 
-KEPT: Final = 50_000
+KEPT: Final = 10_000
 KEPT_ROSTERS: Final = 1_000
 """As many are kept in memory; then the older half of them is written out."""
 
