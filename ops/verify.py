@@ -126,14 +126,13 @@ def verify(
     try:
         connect = connector(database_url, name="laurels-verify", timeouts=PATIENT)
         with closing(Snapshot(connect)) as snapshot:
-            verification = Verification(snapshot, KafkaTopics(kafka, prefix), group)
             shares = processes or min(len(os.sched_getaffinity(0)), MOST_PROCESSES)
             report = None
-            if shares > 1 and verification.events() >= WORTH_SHARING:
+            if shares > 1 and sum(position.next_offset for position in snapshot.positions(group)) >= WORTH_SHARING:
                 order = Order(database_url, PATIENT, kafka, prefix, group, snapshot.export(), EVERYBODY)
                 report = prove_in_shares(snapshot, order, shares)
             if report is None:
-                report = verification.run()
+                report = Verification(snapshot, KafkaTopics(kafka, prefix), group).run()
     except (psycopg2.Error, KafkaException) as error:
         message = f"the verification could not look: {error}"
         raise LaurelsError(message) from error

@@ -6,15 +6,12 @@ worker or replay stops.
 """
 
 import os
-import signal
-import subprocess
-import sys
 import threading
 import traceback
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
-from multiprocessing.connection import Connection, Pipe
+from multiprocessing.connection import Connection
 from queue import SimpleQueue
 from typing import Final, NamedTuple
 
@@ -27,8 +24,7 @@ from sinks.database import Timeouts, connector
 from sinks.ledger import Identity, Ledger, RetryPolicy
 from streams import interpreter, rules
 from streams.intake import AS_THEY_COME, Gathered, Intake, Purpose
-
-LEAVE_SECONDS: Final = 2.0
+from streams.partner import Partner, connect_to_starter
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,12 +63,8 @@ class LedgerProcess:
 
     def __init__(self, opening: Opening, *, on_retry: Callable[[str], None] = lambda _reason: None) -> None:
         self._on_retry = on_retry
-        self._connection, theirs = Pipe()
-        with theirs:
-            # Without -P it would look for its modules in the folder that it is started in.
-            self._process = subprocess.Popen(
-                [sys.executable, "-P", "-c", f"from {__name__} import main; main()"], stdin=theirs.fileno()
-            )
+        self._partner = Partner(__name__)
+        self._connection = self._partner.connection
         self._connection.send(opening)
 
     def record(self, gathered: Gathered) -> Recorded:
@@ -101,25 +93,17 @@ class LedgerProcess:
         return answer  # type: ignore[no-any-return]  # a retry, a failure, or this
 
     def _ended(self) -> MustStop:
-        return MustStop(f"the ledger's process ended by itself, with {self._process.wait()}")
+        return MustStop(f"the ledger's process ended by itself, with {self._partner.exit_code()}")
 
     def close(self) -> None:
         """End the process."""
-        self._connection.close()
-        try:
-            self._process.wait(LEAVE_SECONDS)
-        except subprocess.TimeoutExpired:
-            self._process.kill()
-            self._process.wait()
+        self._partner.close()
 
 
 def main() -> None:
     """Be a ledger's process: record what comes, one answer each, until whoever feeds it is gone."""
-    # A signal to the whole group is for the feeding process to answer: it finishes the batch, and then lets us go.
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, signal.SIG_IGN)
+    connection = connect_to_starter()
     failpoints.kill_too(os.getppid())
-    connection = Connection(os.dup(sys.stdin.fileno()))
     opening = connection.recv()
     jobs: SimpleQueue[Gathered] = SimpleQueue()
     interpreter.prepare()

@@ -8,16 +8,13 @@ verification in one piece says what.
 """
 
 import os
-import signal
-import subprocess
-import sys
 import threading
 import traceback
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import ExitStack, closing, suppress
-from multiprocessing.connection import Connection, Pipe
-from typing import Any, Final, NamedTuple
+from multiprocessing.connection import Connection
+from typing import Any, NamedTuple
 
 import psycopg2
 from confluent_kafka import KafkaException
@@ -25,12 +22,11 @@ from confluent_kafka import KafkaException
 from ops.verification.log import KafkaTopics
 from ops.verification.report import Report
 from ops.verification.share import Share
-from ops.verification.snapshot import Digests, Snapshot
+from ops.verification.snapshot import Digests, Exported, Snapshot
 from ops.verification.verification import Proof, Verification, compare_digests
 from schemas.errors import LaurelsError
 from sinks.database import Timeouts, connector
-
-LEAVE_SECONDS: Final = 5.0
+from streams.partner import Partner, connect_to_starter
 
 
 class Order(NamedTuple):
@@ -41,7 +37,7 @@ class Order(NamedTuple):
     kafka: Mapping[str, Any]
     prefix: str
     group: str
-    exported: str
+    exported: Exported
     share: Share
 
 
@@ -89,22 +85,17 @@ class _Proving:
     """A process that proves a share."""
 
     def __init__(self, order: Order) -> None:
-        self._connection, theirs = Pipe()
-        with theirs:
-            # Without -P it would look for its modules in the folder that it is started in.
-            self._process = subprocess.Popen(
-                [sys.executable, "-P", "-c", f"from {__name__} import main; main()"], stdin=theirs.fileno()
-            )
+        self._partner = Partner(__name__)
         # One that is gone by now is found out when its proof is asked for.
         with suppress(OSError):
-            self._connection.send(order)
+            self._partner.connection.send(order)
 
     def proof(self) -> Proof:
         """What it found, once it has."""
         try:
-            answer = self._connection.recv()
+            answer = self._partner.connection.recv()
         except (EOFError, OSError) as error:
-            message = f"a process of the verification ended by itself, with {self._process.wait()}"
+            message = f"a process of the verification ended by itself, with {self._partner.exit_code()}"
             raise LaurelsError(message) from error
         if isinstance(answer, BaseException):
             raise answer
@@ -112,20 +103,12 @@ class _Proving:
 
     def close(self) -> None:
         """End the process, whatever it is doing."""
-        self._connection.close()
-        try:
-            self._process.wait(LEAVE_SECONDS)
-        except subprocess.TimeoutExpired:
-            self._process.kill()
-            self._process.wait()
+        self._partner.close()
 
 
 def main() -> None:
     """Prove a share, and end; end at once when nobody waits for it any more."""
-    # A signal to the whole group is for whoever started us to answer: we end with them.
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, signal.SIG_IGN)
-    connection = Connection(os.dup(sys.stdin.fileno()))
+    connection = connect_to_starter()
     order = connection.recv()
     threading.Thread(target=_end_with_them, args=(connection,), daemon=True).start()
     answer: Proof | LaurelsError

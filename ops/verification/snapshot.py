@@ -4,6 +4,7 @@ import json
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from datetime import datetime
 from itertools import count
 from typing import Any, NamedTuple
 
@@ -132,22 +133,32 @@ class Range(NamedTuple):
     end: int
 
 
+class Exported(NamedTuple):
+    """A view that others may share: its name, and which receipts were adopted, up to which number and when, if any."""
+
+    name: str
+    adopted_seq: int
+    adopted_at: datetime | None
+
+
 class Snapshot:
     """One repeatable, read-only view of the database, for as long as it is open: of `share` what belongs to users.
 
-    `exported` names the view of another connection, to see the same.
+    `exported` is another connection's view, to see the same.
     """
 
-    def __init__(self, connect: Connect, share: Share = EVERYBODY, exported: str | None = None) -> None:
+    def __init__(self, connect: Connect, share: Share = EVERYBODY, exported: Exported | None = None) -> None:
         self._connect = connect
         self._connection = connect()
         self._connection.set_session(isolation_level="REPEATABLE READ", readonly=True)
         self._cursors = count()
         self.share = share
-        if exported is not None:
+        if exported is None:
+            self.adopted_seq, self.adopted_at = self.rows(ADOPTION)[0]
+        else:
             with self._connection.cursor() as cursor:
-                cursor.execute("SET TRANSACTION SNAPSHOT %s", (exported,))
-        self.adopted_seq, self.adopted_at = self.rows(ADOPTION)[0]
+                cursor.execute("SET TRANSACTION SNAPSHOT %s", (exported.name,))
+            self.adopted_seq, self.adopted_at = exported.adopted_seq, exported.adopted_at
 
     def close(self) -> None:
         """End the transaction."""
@@ -212,10 +223,9 @@ class Snapshot:
         sender, receiver = self.share.sql("user_id"), self.share.sql("(credit ->> 2)::bigint")
         return map(Incoming._make, self.stream(INCOMING.format(sender=sender, receiver=receiver)))
 
-    def export(self) -> str:
-        """A name under which other connections see the same, for as long as this is open."""
-        name: str = self.rows("SELECT pg_export_snapshot()")[0][0]
-        return name
+    def export(self) -> Exported:
+        """What lets other connections see the same, for as long as this is open."""
+        return Exported(self.rows("SELECT pg_export_snapshot()")[0][0], self.adopted_seq, self.adopted_at)
 
     def found_apart(self) -> dict[str, tuple[str, int | None, int | None]]:
         """By the event key of each repair of a desync: the specialization, and the levels it found and was to mend."""
@@ -240,7 +250,7 @@ class Snapshot:
         """The digests of the append-only tables, gathered beside whatever else is done meanwhile."""
         connection = self._connect()
         connection.set_session(isolation_level="REPEATABLE READ", readonly=True)
-        return Digests(connection, self.export(), self.ours())
+        return Digests(connection, self.export().name, self.ours())
 
     def entries(self, table: str, users: Sequence[int]) -> list[tuple[Any, ...]]:
         """Our rows of some users in an append-only table."""

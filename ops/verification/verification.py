@@ -99,10 +99,6 @@ class Verification:
         with without_cycle_search(), closing(self._read_at_once()) as at_once:
             return self._fold_and_compare(at_once)
 
-    def events(self) -> int:
-        """About how many events there are to read."""
-        return sum(part.stretch.end - part.stretch.start for part in self._readable.values())
-
     def _fold_and_compare(self, at_once: Shelf[Record]) -> Proof:
         """Fold a second time where the first tells that somebody started elsewhere."""
         for again in (False, True):

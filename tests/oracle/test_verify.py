@@ -178,7 +178,7 @@ def test_a_process_that_cannot_do_its_share_ends_the_verification(
     academy: Academy, broker: Broker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("ops.verify.WORTH_SHARING", 1)
-    monkeypatch.setattr("sys.executable", "false")
+    monkeypatch.setattr("streams.partner.sys.executable", "false")
     with pytest.raises(LaurelsError, match="ended by itself, with 1"):
         verify(academy.url, broker.settings, prefix=broker.namespace, processes=2)
 
