@@ -213,15 +213,10 @@ def fetch_block(cursor: Cursor, sealed: Sealed, first_id: int, last_id: int) -> 
 
 
 def seal_ledger(
-    connect: Connect,
-    *,
-    wait_seconds: float = 10.0,
-    gives_way: bool = False,
-    go_on: Callable[[], bool] = lambda: True,
+    connect: Connect, *, wait_seconds: float = 10.0, go_on: Callable[[], bool] = lambda: True
 ) -> Iterator[Progress]:
     """Seal all that is there now and settles within `wait_seconds`; one `Progress` for each seal, the total last.
 
-    Who `gives_way` rests for as long as each seal takes: however much there is to seal, recording has the other half.
     Safe beside anything, itself included: each seal is one transaction under an advisory lock.
     """
     with closing(connect()) as connection, connection.cursor() as cursor:
@@ -241,7 +236,6 @@ def seal_ledger(
         done = Progress()
         for sealed in LEDGER:
             while go_on():
-                began = time.monotonic()
                 with connection:
                     made = _seal_next(cursor, sealed, counters[sealed.table])
                 if made is None or made.busy:
@@ -249,8 +243,6 @@ def seal_ledger(
                     break
                 done = Progress(done.seals + 1, done.rows + made.rows)
                 yield done
-                if gives_way:
-                    time.sleep(time.monotonic() - began)
         yield done
 
 

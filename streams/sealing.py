@@ -1,9 +1,10 @@
 """Seals the ledger in the background and checks the seals, as scheduled work: one worker at a time does it for all."""
 
+import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from schemas.alerts import AlertSeen
 from sinks.alerts import raise_alerts, resolve_absent
@@ -14,6 +15,8 @@ from streams.schedule import Task
 
 WAIT_SECONDS: Final = 5.0
 """Who writes for longer is waited for by the next round."""
+
+Step = TypeVar("Step")
 
 
 def sealing_task(connect: Connect, *, every_seconds: float) -> Task:
@@ -27,7 +30,7 @@ SHOWN: Final = 5
 
 
 def _seal(connect: Connect) -> dict[str, Any]:
-    *_, progress = seal_ledger(connect, wait_seconds=WAIT_SECONDS, gives_way=True)
+    *_, progress = _giving_way(seal_ledger(connect, wait_seconds=WAIT_SECONDS))
     with closing(connect()) as connection, connection, connection.cursor() as cursor:
         head = fetch_head(cursor)
     return {**progress._asdict(), "head": None if head is None else f"{head.number}:{head.hash.hex()}"}
@@ -43,7 +46,7 @@ def _check(connect: Connect) -> dict[str, Any]:
     counts: Counter[str] = Counter()
     shown: dict[str, list[Broken]] = {}
     with closing(connect()) as connection:
-        for found in check_chain(connection):
+        for found in _giving_way(check_chain(connection)):
             if isinstance(found, Broken):
                 subject = found.table if found.seal is None else f"{found.table} under seal {found.seal}"
                 counts[subject] += 1
@@ -56,6 +59,15 @@ def _check(connect: Connect) -> dict[str, Any]:
             raise_alerts(cursor, seen)
             resolve_absent(cursor, [TAMPERED], None, seen)
     return {"seals": seals, "rows": rows, "broken": counts.total()}
+
+
+def _giving_way(steps: Iterable[Step]) -> Iterator[Step]:
+    """Rest after each step for as long as it took: however much there is to do, recording has the other half."""
+    began = time.monotonic()
+    for step in steps:
+        yield step
+        time.sleep(time.monotonic() - began)
+        began = time.monotonic()
 
 
 def _tampered(subject: str, some: Sequence[Broken], count: int) -> AlertSeen:
