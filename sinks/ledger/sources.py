@@ -38,7 +38,7 @@ ON CONFLICT DO NOTHING
 """,
 )
 
-MAX_KNOWN: Final = 100_000
+MAX_KNOWN: Final = 20_000
 
 
 @dataclass(frozen=True, slots=True)
