@@ -2,6 +2,7 @@
 
 import re
 import time
+from collections import Counter
 from contextlib import closing
 from datetime import UTC, datetime
 from pathlib import Path
@@ -14,8 +15,8 @@ from psycopg2.extensions import cursor as Cursor
 
 from bench.errors import BenchFailed
 from bench.run import Run
-from bench.watching import recorded_of, watch
-from bench.workers import GROUP, throughput, workers
+from bench.watching import recorded_of, wait_until_held, watch
+from bench.workers import GROUP, HELD, workers
 from bench.workload import STRIDE, make_workload
 from schemas.events import Skill
 from schemas.rewards import RatedResult, RatingPoint, UserState
@@ -172,12 +173,37 @@ def measure_preload(run: Run) -> dict[str, object]:
     if not run.preload_rows:
         raise BenchFailed("say how many ledger rows to load first: --preload 10m")
     with run.stand.database() as url:
-        empty = throughput(run, url, 1)
+        empty_cold, empty = _cold_and_warm(run, url)
     with run.stand.database() as url:
         preload(url, run.preload_rows)
         run.stand.checkpoint()
-        loaded = throughput(run, url, 1)
-    return {"preload_events_per_s": loaded, "preload_ratio": loaded / empty}
+        cold, loaded = _cold_and_warm(run, url)
+    return {
+        "preload_events_per_s": loaded,
+        "preload_ratio": loaded / empty,
+        "preload_cold_events_per_s": cold,
+        "preload_cold_ratio": cold / empty_cold,
+    }
+
+
+def _cold_and_warm(run: Run, url: str) -> tuple[float, float]:
+    """Events a second of one worker over the first events, right after a checkpoint, and over as many more."""
+    records = list(make_workload(2 * run.events))
+    counts = Counter[tuple[str, int]]()
+    speeds = []
+    with run.stand.topics() as prefix, workers(run.stand, url, prefix) as working:
+        wait_until_held(url, GROUP, HELD, working)
+        for part in (records[: run.events], records[run.events :]):
+            before = counts.total()
+            with run.stand.held_back(prefix, part) as held:
+                counts.update(held.topics.counts)
+                released_at = held.release()
+                progress = watch(url, recorded_of(GROUP, counts), counts.total(), working)
+            speeds.append((progress.last - before) / (progress.last_at - released_at))
+            # The end of a transaction takes an offset of its own.
+            counts.update(held.topics.counts.keys())
+    cold, warm = speeds
+    return cold, warm
 
 
 def preload(url: str, rows: int, events_per_user: float = EVENTS_PER_USER) -> None:

@@ -89,6 +89,8 @@ MEMBERS: Final = (
     "worker_mib_growth",
     "preload_events_per_s",
     "preload_ratio",
+    "preload_cold_events_per_s",
+    "preload_cold_ratio",
     "alert_ms",
     "resolve_ms",
     "missed",

@@ -78,7 +78,7 @@ class LogReader:
         timeout_seconds: float = 30.0,
     ) -> None:
         self._share = None if share.is_all else share
-        self._stretches = dict(stretches)
+        self._ends = {where: part.end for where, part in stretches.items()}
         self._prefix = prefix
         self._timeout = timeout_seconds
         self._held: dict[Partition, deque[Record]] = {where: deque() for where in stretches}
@@ -106,7 +106,7 @@ class LogReader:
                 "allow.auto.create.topics": False,
             }
         )
-        self._consumer.assign([self._at(where, self._stretches[where].start) for where in sorted(self._open)])
+        self._consumer.assign([self._at(where, stretches[where].start) for where in sorted(self._open)])
 
     def close(self) -> None:
         """Leave the broker."""
@@ -153,14 +153,15 @@ class LogReader:
             return
         offset = message.offset()
         assert offset is not None
-        if offset >= self._stretches[where].end:
+        end = self._ends[where]
+        if offset >= end:
             self._finish(where)
             return
         if self._share is None or self._share.takes(message.key()):
             record = self._record(message, where, offset)
             self._held[where].append(record)
             self._held_bytes += len(record.value or b"")
-        if offset == self._stretches[where].end - 1:
+        if offset == end - 1:
             self._finish(where)
 
     def _record(self, message: Message, where: Partition, offset: int) -> Record:

@@ -16,6 +16,7 @@ import pytest
 from schemas.alerts import fingerprint
 from sinks.invariants.sweeping import ask_for_sweep
 from streams.reconciliation import ALL, CHUNK_USERS, sweep
+from tests.interrupting import interruptible
 from tests.reconciliation.conftest import Laurels
 from tests.reconciliation.season import GRACE, USERS, firing, run
 
@@ -186,12 +187,9 @@ def test_interrupted_by_ctrl_c_it_goes_on_with_resume(many: str, laurels: Laurel
             " VALUES (%s, 'INV-R01', 'x', 'critical', 'firing', '{}', '{}')",
             (fingerprint("INV-R01", f"user {BROKEN[1]}"),),
         )
-        # Also where whoever runs the tests ignores SIGINT, as a shell does for what it runs in the background.
-        before = signal.signal(signal.SIGINT, signal.default_int_handler)
-        sweeping = subprocess.Popen(
-            command, cwd=ROOT, env=os.environ | {"DATABASE_URL": many}, stdout=subprocess.PIPE, stderr=subprocess.PIPE
-        )
-        signal.signal(signal.SIGINT, before)
+        environ = os.environ | {"DATABASE_URL": many}
+        with interruptible():
+            sweeping = subprocess.Popen(command, cwd=ROOT, env=environ, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
         wait_until_waiting(many)
         sweeping.send_signal(signal.SIGINT)
         rival.rollback()

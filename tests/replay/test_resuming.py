@@ -17,6 +17,7 @@ from schemas.events import TOURNAMENT_RESULTS
 from sinks.batch import Recorded
 from streams.intake import Gathered
 from streams.ledger_process import LedgerProcess
+from tests.interrupting import interruptible
 from tests.oracle.academy_log import Academy
 from tests.replay.rows import EVENTS, Laurels, query, restore_empty
 
@@ -65,9 +66,10 @@ def begun(academy: Academy) -> Iterator[Begun]:
 
         def begin(*arguments: str) -> subprocess.Popen[str]:
             command = [sys.executable, "-m", "ops.cli", "replay", *arguments]
-            replay = subprocess.Popen(
-                command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, process_group=0
-            )
+            with interruptible():
+                replay = subprocess.Popen(
+                    command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, process_group=0
+                )
             stack.enter_context(replay)
             stack.callback(replay.kill)
             return replay
