@@ -1,4 +1,4 @@
-"""The marks of a seal are kept as they are: digests do not compress, and trying to took 14 ms of each seal."""
+"""The marks of a seal are kept as they are: digests do not compress, and inserting a seal took 14 ms."""
 
 from alembic import op
 

@@ -2,7 +2,7 @@
 
 import json
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
 from itertools import count
@@ -235,6 +235,11 @@ class Snapshot:
         """The number of the receipt with this key."""
         rows = self.rows("SELECT seq FROM reward_receipts WHERE event_key = %s", (event_key,))
         return rows[0][0] if rows else None
+
+    def count_users(self, user_ids: Collection[int]) -> int:
+        """How many of these users there are."""
+        number: int = self.rows("SELECT count(*) FROM users WHERE id = ANY(%s)", (list(user_ids),))[0][0]
+        return number
 
     def numbers(self, ranges: Sequence[Range]) -> "Numbers":
         """Which of the share's receipts names which offset of these ranges."""
