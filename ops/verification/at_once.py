@@ -4,8 +4,7 @@ from collections.abc import Collection, Mapping
 from typing import Final
 
 from ops.oracle import Record, Unreadable, event_key, read
-from ops.verification.folding import Reader
-from ops.verification.log import Partition
+from ops.verification.log import Partition, Reader
 from ops.verification.shelf import Shelf
 from ops.verification.snapshot import MICROSECONDS, Snapshot
 

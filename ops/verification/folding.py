@@ -8,84 +8,23 @@ Nothing is kept in memory of each event: numbers and letters are read along with
 """
 
 from collections import defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from contextlib import closing
-from dataclasses import dataclass
-from hashlib import md5
-from typing import Any, Final, Protocol
+from typing import Final
 
 from ops.oracle import Fact, GivenReceipt, Oracle, Outcome, Record, Unreadable, event_key, take_as_given
-from ops.oracle.state import Receipt
-from ops.verification.log import Partition, Stretch
-from ops.verification.report import Difference, EventAt, Report
+from ops.verification.log import Partition, Readable, Reader
+from ops.verification.outcomes import Outcomes, event_of
+from ops.verification.report import EventAt, Report
 from ops.verification.shelf import Shelf
 from ops.verification.snapshot import Incoming, LetterRow, Range, ReceiptRow, Snapshot
+from ops.verification.waiting import Met, OpenLog, shelf_of_followers, shelf_of_waiting
 from schemas.keys import adjusting_run
 
-FINAL: Final = frozenset({"conflict", "empty_command", "invalid_level", "negative_total"})
 UNFORESEEN: Final = "refused_by_database"
 """What Postgres refused is not in the event's own bytes: nobody else can tell."""
 
 NOTHING_COMES: Final = Incoming(2**63, 0, 0)
-
-WAITING: Final = 20_000
-"""As many records that wait are kept in memory."""
-
-
-@dataclass(frozen=True, slots=True)
-class Readable:
-    """A partition whose log is still the one that the position counts in."""
-
-    log_id: str
-    stretch: Stretch
-
-
-class Reader(Protocol):
-    """Hands out a partition's records in offset order."""
-
-    def next(self, where: Partition) -> Record | None:
-        """The next record; None when none is left."""
-
-    def close(self) -> None:
-        """Stop reading."""
-
-
-Met = tuple[Record, LetterRow | None]
-"""A record that was read, and the dead letter that stands at its coordinates."""
-
-
-def _pack_met(met: Met) -> tuple[Any, ...]:
-    record, letter = met
-    return tuple(record), letter and tuple(letter)
-
-
-def _unpack_met(packed: tuple[Any, ...]) -> Met:
-    record, letter = packed
-    return Record._make(record), letter and LetterRow._make(letter)
-
-
-class _Log:
-    """A partition's log as `part` of it is read, the `place`th of all.
-
-    `latest` is by key the last receipt that a record waits for, `letter` the next dead letter.
-    """
-
-    __slots__ = ("_letters", "latest", "letter", "part", "place", "where")
-
-    def __init__(self, place: int, part: Range, letters: Iterator[LetterRow]) -> None:
-        self.place = place
-        self.part = part
-        self.where = part.topic, part.partition
-        self.latest: dict[bytes | None, int] = {}
-        self._letters = letters
-        self.letter = next(letters, None)
-
-    def take_letter(self) -> LetterRow:
-        """The next dead letter, which there must be."""
-        letter = self.letter
-        assert letter is not None
-        self.letter = next(self._letters, None)
-        return letter
 
 
 class Folding:
@@ -104,21 +43,17 @@ class Folding:
         self._reader = reader
         self._oracle = oracle
         self._report = report
+        self._outcomes = Outcomes(report)
         self._at_once = at_once
         self._found_apart = snapshot.found_apart()
         ranges = [Range(*where, part.log_id, part.stretch.start, part.stretch.end) for where, part in readable.items()]
         self._numbers = snapshot.numbers(ranges)
-        self._logs: dict[tuple[str | None, int | None], _Log] = {
-            where: _Log(place, part, snapshot.letters(part))
+        self._logs: dict[tuple[str | None, int | None], OpenLog] = {
+            where: OpenLog(place, part, snapshot.letters(part))
             for place, (where, part) in enumerate(zip(readable, ranges, strict=True))
         }
-        self._waiting = Shelf[Met](("place", "position"), _pack_met, _unpack_met, WAITING)
-        self._followers = Shelf[list[Met]](
-            ("number",),
-            lambda all_: [_pack_met(met) for met in all_],
-            lambda all_: list(map(_unpack_met, all_)),
-            WAITING,
-        )
+        self._waiting = shelf_of_waiting()
+        self._followers = shelf_of_followers()
         self._reached = 0
         self._incoming = snapshot.incoming()
         self._next_in = next(self._incoming, NOTHING_COMES)
@@ -153,7 +88,7 @@ class Folding:
             else:
                 met = self._record_of(log, receipt)
                 if met is None:
-                    self._differ_receipt(receipt, "a committed record at its coordinates", "none")
+                    self._outcomes.differ_receipt(receipt, "a committed record at its coordinates", "none")
                 else:
                     self._apply(met, receipt)
             for met in self._followers.pop((receipt.seq,)) or ():
@@ -183,14 +118,14 @@ class Folding:
 
     # The order.
 
-    def _log_of(self, receipt: ReceiptRow) -> _Log | None:
+    def _log_of(self, receipt: ReceiptRow) -> OpenLog | None:
         """The log of the record that the receipt names; None where it names none, or none that can be read."""
         log = self._logs.get((receipt.topic, receipt.partition))
         if log is None or receipt.offset is None:
             return None
         return log if log.part.log_id == receipt.log_id and log.part.start <= receipt.offset else None
 
-    def _record_of(self, log: _Log, receipt: ReceiptRow) -> Met | None:
+    def _record_of(self, log: OpenLog, receipt: ReceiptRow) -> Met | None:
         seq, offset = receipt.seq, receipt.offset
         assert offset is not None
         waiting = self._waiting.pop((log.place, offset))
@@ -209,7 +144,7 @@ class Folding:
                 return None
         return None
 
-    def _meet(self, log: _Log, record: Record) -> Met:
+    def _meet(self, log: OpenLog, record: Record) -> Met:
         """The record with its dead letter. Those before it are of records that are not there."""
         self._report.events += 1
         while log.letter is not None and log.letter.offset < record.offset:
@@ -219,7 +154,7 @@ class Folding:
             return record, log.take_letter()
         return record, None
 
-    def _route(self, log: _Log, met: Met) -> None:
+    def _route(self, log: OpenLog, met: Met) -> None:
         """Let a record wait for its receipt, or follow the one before it of its key, or apply it now."""
         record, _ = met
         seq = self._numbers.at(log.place, record.offset)
@@ -248,10 +183,12 @@ class Folding:
         try:
             fact = self._oracle.read(record)
         except Unreadable as unreadable:
-            self._compare(record, Outcome("dead_letter", unreadable.reason, unreadable.detail), receipt, letter)
+            self._outcomes.compare(
+                record, Outcome("dead_letter", unreadable.reason, unreadable.detail), receipt, letter
+            )
             return
         if fact.kind == "roster":
-            self._compare(record, self._oracle.apply_roster(fact, record), receipt, letter)
+            self._outcomes.compare(record, self._oracle.apply_roster(fact, record), receipt, letter)
             return
         judgement = self._oracle.judge(fact)
         seq = receipt.seq if receipt else None
@@ -261,7 +198,7 @@ class Folding:
                 self._follow(elsewhere, met)
                 return
             seq = -len(self.unrecorded) - 1
-            self.unrecorded[seq] = _at(record)
+            self.unrecorded[seq] = event_of(record)
         elif judgement == "remembered" and letter is not None and letter.reason == "conflict":
             source = self._oracle.source(fact)
             if source is not None and not source.adopted:
@@ -269,7 +206,7 @@ class Folding:
                 return
         self._expect_levels(receipt)
         outcome = self._oracle.apply_fact(fact, judgement, seq, receipt.ruleset if receipt else None)
-        self._compare(record, outcome, receipt, letter, fact.user_id)
+        self._outcomes.compare(record, outcome, receipt, letter, fact.user_id)
 
     def _receipt_elsewhere(self, fact: Fact, judgement: str) -> int | None:
         """The number of the receipt that stands for a fact that came by HTTP, or on another partition."""
@@ -294,7 +231,7 @@ class Folding:
         if expected is None:
             self._take_as_given(receipt)
         else:
-            self._compare_receipt(expected, receipt, None)
+            self._outcomes.compare_receipt(expected, receipt, None)
 
     def _decide_again(self, record: Record, receipt: ReceiptRow) -> None:
         """Hold the receipt of what was applied at once against its record, which comes by in its topic later on."""
@@ -305,9 +242,9 @@ class Folding:
         fact = self._oracle.read(record)
         outcome = self._oracle.apply_fact(fact, self._oracle.judge(fact), receipt.seq, receipt.ruleset)
         if outcome.receipt is None:
-            self._differ_receipt(receipt, None, outcome.kind)
+            self._outcomes.differ_receipt(receipt, None, outcome.kind)
         else:
-            self._compare_receipt(outcome.receipt, receipt, record)
+            self._outcomes.compare_receipt(outcome.receipt, receipt, record)
 
     def _expect_levels(self, receipt: ReceiptRow | None) -> None:
         """Tell the oracle where the event at hand left the levels, as long as it cannot know them all."""
@@ -331,111 +268,9 @@ class Folding:
         if not take_as_given(self._oracle, given):
             self.opaque.append(receipt.seq)
 
-    # Comparing.
-
-    def _compare(
-        self,
-        record: Record,
-        outcome: Outcome,
-        receipt: ReceiptRow | None,
-        letter: LetterRow | None,
-        user_id: int | None = None,
-    ) -> None:
-        if outcome.kind == "dead_letter" or letter is not None:
-            self._compare_letter(record, outcome, letter, user_id)
-        expected = outcome.receipt
-        if receipt is None:
-            if expected is not None:
-                self._report.differences.append(
-                    Difference(
-                        "reward_receipts", expected.event_key, _plain(expected), None, _at(record), expected.user_id
-                    )
-                )
-        elif expected is None:
-            self._differ_receipt(receipt, None, outcome.reason or outcome.kind)
-        else:
-            self._compare_receipt(expected, receipt, record)
-
-    def _compare_receipt(self, expected: Receipt, receipt: ReceiptRow, record: Record | None) -> None:
-        _, event_key, user_id, corrects, revision, _, ruleset, _, _, _, _, grant, occurred_us = receipt
-        found = Receipt(event_key, user_id, corrects, revision, ruleset, occurred_us, grant)
-        if expected.ruleset is None:
-            expected = expected._replace(ruleset=ruleset)
-        same = expected == found or (expected[:-1] == found[:-1] and _sorted(expected.grant) == _sorted(grant))
-        if not same:
-            wanted, got = _plain(expected), _plain(found)
-            fields = [name for name in wanted if wanted[name] != got[name]]
-            self._report.differences.append(
-                Difference(
-                    "reward_receipts",
-                    receipt.event_key,
-                    {name: wanted[name] for name in fields},
-                    {name: got[name] for name in fields},
-                    None if record is None else _at(record),
-                    receipt.user_id,
-                )
-            )
-
-    def _differ_receipt(self, receipt: ReceiptRow, expected: Any, found: Any) -> None:
-        at = None
-        if receipt.topic is not None and receipt.partition is not None and receipt.offset is not None:
-            at = EventAt(receipt.topic, receipt.partition, receipt.offset)
-        if expected is None:
-            found = {"receipt": receipt.event_key, "but the event is": found}
-        self._report.differences.append(
-            Difference("reward_receipts", receipt.event_key, expected, found, at, receipt.user_id)
-        )
-
-    def _compare_letter(self, record: Record, outcome: Outcome, letter: LetterRow | None, user_id: int | None) -> None:
-        at = _at(record)
-        self._report.count("dead_letters")
-        if outcome.kind != "dead_letter":
-            if letter is not None and letter.status not in ("retried", "dropped"):
-                self._differ_letter(at, None, letter.reason, user_id)
-            return
-        if letter is None:
-            self._differ_letter(at, outcome.reason, None, user_id)
-            return
-        expected: list[Any] = [outcome.reason, _statuses(outcome.reason)]
-        found: list[Any] = [letter.reason, letter.status]
-        if letter.reason != outcome.reason or letter.status not in _statuses(outcome.reason):
-            self._differ_letter(at, expected, found, user_id)
-        elif letter.digest is not None and letter.digest != _digest(record.value):
-            self._differ_letter(at, "the record's own bytes", "other bytes", user_id)
-
     def _differ_unmet(self, letter: LetterRow) -> None:
         if not self._snapshot.share.is_all:
             self.passed_over += 1
             return
         at = EventAt(letter.topic, letter.partition, letter.offset)
-        self._differ_letter(at, None, letter.reason, letter.user_id)
-
-    def _differ_letter(self, at: EventAt, expected: Any, found: Any, user_id: int | None) -> None:
-        key = f"{at.topic}[{at.partition}]@{at.offset}"
-        self._report.differences.append(Difference("dead_letters", key, expected, found, at, user_id))
-
-
-def _at(record: Record) -> EventAt:
-    return EventAt(record.topic, record.partition, record.offset)
-
-
-def _statuses(reason: str) -> tuple[str, ...]:
-    return ("final", "dropped") if reason in FINAL else ("open", "dropped")
-
-
-def _digest(value: bytes | None) -> str | None:
-    return None if value is None else md5(value, usedforsecurity=False).hexdigest()
-
-
-def _plain(receipt: Receipt) -> dict[str, Any]:
-    plain = receipt._asdict()
-    plain["grant"] = _sorted(receipt.grant)
-    return plain
-
-
-def _sorted(grant: dict[str, Any]) -> dict[str, Any]:
-    """The grant with its lists in an order of their own: which entry stands first means nothing."""
-    return {
-        name: sorted(value, key=repr) if isinstance(value, list) and name != "counted" else value
-        for name, value in grant.items()
-    }
+        self._outcomes.differ_letter(at, None, letter.reason, letter.user_id)

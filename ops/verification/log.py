@@ -4,7 +4,7 @@ from collections import deque
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from time import monotonic
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 from confluent_kafka.admin import AdminClient
@@ -34,6 +34,24 @@ class Stretch:
 
     start: int
     end: int
+
+
+@dataclass(frozen=True, slots=True)
+class Readable:
+    """A partition whose log is still the one that the position counts in."""
+
+    log_id: str
+    stretch: Stretch
+
+
+class Reader(Protocol):
+    """Hands out a partition's records in offset order."""
+
+    def next(self, where: Partition) -> Record | None:
+        """The next record; None when none is left."""
+
+    def close(self) -> None:
+        """Stop reading."""
 
 
 class KafkaTopics:

@@ -18,8 +18,8 @@ from ops.verification.at_once import TOPICS as AT_ONCE_TOPICS
 from ops.verification.at_once import fetch_applied_at_once, find_records, shelf_of_records
 from ops.verification.comparing import Comparing, compare_entries, event_at
 from ops.verification.expecting import Expectations
-from ops.verification.folding import Folding, Readable, Reader
-from ops.verification.log import Partition, Stretch
+from ops.verification.folding import Folding
+from ops.verification.log import Partition, Readable, Reader, Stretch
 from ops.verification.report import Difference, EventAt, Report
 from ops.verification.share import EVERYBODY, Share
 from ops.verification.shelf import Shelf, shelf_of_rosters, shelf_of_sources

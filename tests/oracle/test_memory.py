@@ -62,7 +62,7 @@ def _alive(kind: type) -> int:
 
 @pytest.fixture
 def academy(database_url: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Academy]:
-    for bound in ("shelf.KEPT", "shelf.KEPT_ROSTERS", "folding.WAITING", "at_once.KEPT"):
+    for bound in ("shelf.KEPT", "shelf.KEPT_ROSTERS", "waiting.WAITING", "at_once.KEPT"):
         monkeypatch.setattr(f"ops.verification.{bound}", KEPT)
     academy = Academy(database_url)
     results = [result(user, id_, 1 + id_ % 9) for id_ in IDS for user in (1, 2)]
