@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from sinks.position_moves import ListedPosition
+from sinks.replay_runs import Status as ReplayStatus
 
 Row = dict[str, Any]
 
@@ -261,7 +262,7 @@ class ReplayRun(Model):
     """A replay, planned or further on."""
 
     id: str
-    status: Literal["planned", "running", "paused", "done", "failed", "cancelled"]
+    status: ReplayStatus
     request: Row
     checkpoints: Any
     counts: Row

@@ -4,6 +4,8 @@ from typing import Any, Final
 
 from psycopg2.extensions import cursor as Cursor
 
+from sinks.replay_runs import RESUMABLE, Status
+
 Row = dict[str, Any]
 
 _LIST: Final = """
@@ -14,22 +16,22 @@ SELECT to_jsonb(r) FROM replay_runs r
 
 _CURRENT: Final = """
 SELECT to_jsonb(r) FROM replay_runs r
- WHERE status IN ('running', 'paused', 'failed')
+ WHERE status = ANY(%(resumable)s)
     OR id IN (SELECT id FROM replay_runs ORDER BY created_at DESC, id LIMIT %(latest)s)
  ORDER BY created_at DESC, id
 """
 _ONE: Final = "SELECT to_jsonb(r) FROM replay_runs r WHERE id = %s"
 
 
-def list_replays(cursor: Cursor, status: str | None, *, limit: int | None) -> list[Row]:
+def list_replays(cursor: Cursor, status: Status | None, *, limit: int | None) -> list[Row]:
     """List replays, the latest first; all of them without a limit."""
     cursor.execute(_LIST, {"status": status, "limit": limit})
     return [row[0] for row in cursor.fetchall()]
 
 
 def list_current(cursor: Cursor, *, latest: int) -> list[Row]:
-    """List the replays that can go on, however old, and the latest ones, whatever they are; the latest first."""
-    cursor.execute(_CURRENT, {"latest": latest})
+    """List the replays that can be resumed, however old, and the latest ones, whatever they are; the latest first."""
+    cursor.execute(_CURRENT, {"resumable": list(RESUMABLE), "latest": latest})
     return [row[0] for row in cursor.fetchall()]
 
 

@@ -5,6 +5,7 @@ transaction, and only while the run is `running`. A run is alive while a session
 the process, however that ends.
 """
 
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from typing import Any, Final, Literal
 
@@ -16,6 +17,9 @@ from sinks.audit import AuditEntry, write_audit
 from sinks.batch import Checkpoint, Recorded
 
 Status = Literal["planned", "running", "paused", "done", "failed", "cancelled"]
+
+RESUMABLE: Final[tuple[Status, ...]] = ("running", "paused", "failed")
+"""A run of one of these can go on: one that says it runs may have been killed."""
 
 _LOCK_CLASS: Final = 0x4C52504C
 """Of our advisory locks: one per run."""
@@ -50,10 +54,10 @@ UPDATE replay_runs SET status = %(status)s, error = %(error)s, updated_at = cloc
  WHERE id = %(id)s AND status = ANY(%(from)s)
 """
 
-_ALIVE: Final = """
-SELECT count(*) FROM pg_locks
+_HELD: Final = """
+SELECT objid::bigint FROM pg_locks
  WHERE locktype = 'advisory' AND database = (SELECT oid FROM pg_database WHERE datname = current_database())
-   AND classid = %s AND objid = %s AND objsubid = 2
+   AND classid = %s AND objsubid = 2
 """
 
 
@@ -134,11 +138,11 @@ def take_over(cursor: Cursor, run_id: str) -> bool:
     return bool(row[0])
 
 
-def is_alive(cursor: Cursor, run_id: str) -> bool:
-    """Whether some session runs it."""
-    cursor.execute(_ALIVE, (_LOCK_CLASS, _lock_key(run_id)))
-    row: Any = cursor.fetchone()
-    return bool(row[0])
+def fetch_alive(cursor: Cursor, run_ids: Collection[str]) -> set[str]:
+    """Those of the runs that some session runs."""
+    cursor.execute(_HELD, (_LOCK_CLASS,))
+    held = {key for (key,) in cursor.fetchall()}
+    return {run_id for run_id in run_ids if _lock_key(run_id) in held}
 
 
 def _lock_key(run_id: str) -> int:

@@ -1,6 +1,6 @@
 """How the pipeline stands: replays, positions and lag."""
 
-from typing import Annotated, Literal
+from typing import Annotated
 
 from fastapi import FastAPI, Path, Query
 
@@ -11,8 +11,8 @@ from api.problems import no_such
 from api.service import Serving
 from sinks.position_moves import list_positions
 from sinks.replay_list import fetch_replay, list_replays
+from sinks.replay_runs import Status as ReplayStatus
 
-ReplayStatus = Literal["planned", "running", "paused", "done", "failed", "cancelled"]
 ReplayId = Annotated[str, Path(alias="id", pattern=r"^[0-9A-Za-z_-]{1,32}$")]
 Text = Annotated[str, Query(max_length=255, pattern=r"^[^\x00]*$")]
 

@@ -25,7 +25,7 @@ from schemas.settings import Settings, load_settings
 from sinks.database import Timeouts, connector
 from sinks.ledger.adjusting import DecreaseRefused
 from sinks.replay_list import list_current, list_replays
-from sinks.replay_runs import ReplayRun, Status, create_run, fetch_planned, is_alive
+from sinks.replay_runs import RESUMABLE, ReplayRun, Status, create_run, fetch_alive, fetch_planned
 
 PINNED = "pinned"
 
@@ -181,10 +181,10 @@ def status(
     with _told(), _cursor(settings) as cursor:
         if run_id is None:
             listed = list_replays(cursor, None, limit=None) if everything else list_current(cursor, latest=LATEST)
-            shown = [runs.progress(row, alive=is_alive(cursor, row["id"])) for row in listed]
         else:
-            run = runs.find(cursor, run_id)
-            shown = [runs.progress(runs.as_row(run), alive=is_alive(cursor, run_id))]
+            listed = [runs.as_row(runs.find(cursor, run_id))]
+        alive = fetch_alive(cursor, [row["id"] for row in listed])
+        shown = [runs.progress(row, alive=row["id"] in alive) for row in listed]
     if as_json:
         typer.echo(msgspec.json.encode({"replays": shown}))
         return
@@ -210,7 +210,7 @@ def cancel(run_id: RunId, *, actor: Actor = None, as_json: AsJson = False) -> No
 
     Example: laurels replay cancel 5b0c2d9e1f3a
     """
-    _change(run_id, "cancelled", ("planned", "running", "paused", "failed"), actor, as_json=as_json)
+    _change(run_id, "cancelled", ("planned", *RESUMABLE), actor, as_json=as_json)
 
 
 def resume(run_id: RunId, *, actor: Actor = None, as_json: AsJson = False) -> None:

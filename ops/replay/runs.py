@@ -17,7 +17,7 @@ from schemas.settings import Settings
 from sinks.audit import AuditEntry, write_audit
 from sinks.database import Timeouts, connector
 from sinks.ledger.rulesets import fetch_levels
-from sinks.replay_runs import ReplayHalted, ReplayRun, Status, change_status, fetch_run, take_over
+from sinks.replay_runs import RESUMABLE, ReplayHalted, ReplayRun, Status, change_status, fetch_run, take_over
 from streams.interpreter import prepared
 
 RUN_BYTES = 4
@@ -59,8 +59,8 @@ def change(cursor: Cursor, run_id: str, to: Status, only_from: tuple[Status, ...
 
 
 def restart(cursor: Cursor, run_id: str, actor: str) -> ReplayRun:
-    """Make a run go on that is paused, failed, or says it runs."""
-    change(cursor, run_id, "running", ("paused", "failed", "running"), actor)
+    """Make a run go on, from where it stopped."""
+    change(cursor, run_id, "running", RESUMABLE, actor)
     return find(cursor, run_id)
 
 

@@ -5,6 +5,7 @@ from contextlib import closing
 import psycopg2
 import pytest
 
+from sinks.replay_runs import take_over
 from tests.replay.rows import Laurels
 
 LATEST = 20
@@ -38,3 +39,15 @@ def test_what_can_be_resumed_is_shown_however_old_and_of_the_rest_the_latest(lau
 
 def test_all_of_them_are_shown_to_whoever_asks(laurels: Laurels) -> None:
     assert listed(laurels, "--all") == [f"{minute:08x}" for minute in range(len(OLD) + LATEST, -1, -1)]
+
+
+def test_of_those_that_say_they_run_only_the_one_that_some_session_runs_is_shown_as_running(
+    laurels: Laurels, database_url: str
+) -> None:
+    with closing(psycopg2.connect(database_url)) as connection, connection.cursor() as cursor:
+        cursor.execute("UPDATE replay_runs SET status = 'running' WHERE id = '00000010'")
+        connection.commit()
+        assert take_over(cursor, "00000010")
+        shown = {row["id"]: row["status"] for row in laurels("replay", "status")["replays"]}
+        (alone,) = laurels("replay", "status", "00000010")["replays"]
+    assert (shown["00000010"], shown["00000000"], alone["status"]) == ("running", "interrupted", "running")
