@@ -100,6 +100,13 @@ def test_what_is_not_a_json_object_of_bounded_size_and_depth_is_undecodable(valu
     assert reason(parsed(TOURNAMENT_RESULTS, value)) == "undecodable"
 
 
+def test_a_string_that_never_ends_is_looked_through_once() -> None:
+    """Looked for anew from each of its quotes, its end costs seconds, and a topic full of it stops the reading."""
+    refused = parsed(TOURNAMENT_RESULTS, b'{"x":"' + rb"\"" * 30_000 + b"[" * 33)
+    assert isinstance(refused, Refused)
+    assert refused.detail.startswith("not JSON")
+
+
 DECODABLE = {
     "65,536 bytes": encoded(TOURNAMENT_RESULTS).ljust(65_536),
     "65,536 bytes with the frame": b"\x00\x00\x00\x00\x01" + encoded(TOURNAMENT_RESULTS).ljust(65_531),
