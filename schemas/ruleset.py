@@ -118,8 +118,9 @@ def to_canonical_json(content: RulesetContent) -> str:
     return msgspec.json.encode(content, order="sorted").decode()
 
 
+@functools.lru_cache(maxsize=64)
 def from_canonical_json(text: str) -> Ruleset:
-    """The ruleset stored as `text`; raises `InvalidRuleset`."""
+    """The ruleset stored as `text`; raises `InvalidRuleset`. Who decides asks every second, and mostly for the same one."""
     try:
         members = msgspec.json.decode(text, type=dict[str, Any])
     except msgspec.DecodeError as error:

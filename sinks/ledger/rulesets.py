@@ -1,7 +1,6 @@
 """Reads what decisions rest on: the active ruleset, the rulesets that receipts name, and the levels."""
 
 from collections.abc import Collection
-from functools import lru_cache
 from typing import Any, NamedTuple
 
 from psycopg2.extensions import cursor as Cursor
@@ -62,13 +61,8 @@ def fetch_rating_rules(cursor: Cursor) -> RatingRules:
     """How every ruleset there is rates results."""
     cursor.execute(FETCH_ALL)
     rows: list[tuple[str, str, bool]] = cursor.fetchall()
-    named = {hash_: _rating_rule(content) for hash_, content, _ in rows}
+    named = {hash_: from_canonical_json(content).content.rating for hash_, content, _ in rows}
     return RatingRules(named, next(named[hash_] for hash_, _, active in rows if active))
-
-
-@lru_cache(maxsize=64)
-def _rating_rule(content: str) -> RatingRule:
-    return from_canonical_json(content).content.rating
 
 
 def fetch_levels(cursor: Cursor) -> Levels:

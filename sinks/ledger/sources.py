@@ -38,7 +38,8 @@ ON CONFLICT DO NOTHING
 """,
 )
 
-MAX_KNOWN: Final = 20_000
+MAX_KNOWN: Final = 4_000
+"""Of tournaments, and of sessions. Their results come within hours of each other; what is forgotten is asked for again."""
 
 
 @dataclass(frozen=True, slots=True)
