@@ -3,7 +3,7 @@
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 from msgspec import Struct
@@ -22,13 +22,15 @@ def _locking(fetch: Statement) -> Statement:
 
 
 # Users are created before any row is locked, ids ascending: whoever waits here holds no lock on an older row, so two
-# workers that meet the same new users cannot wait for each other in a circle.
+# workers that meet the same new users cannot wait for each other in a circle. Receipts are never removed: an order that
+# has one has no effect any more.
 CREATE_USERS = Statement(
     "create_users",
     """
 INSERT INTO users (id)
-SELECT id FROM unnest($1::bigint[]) AS wanted (id)
+SELECT id FROM unnest($1::bigint[], $2::text[]) AS wanted (id, order_key)
 WHERE NOT EXISTS (SELECT FROM users WHERE users.id = wanted.id)
+  AND (order_key = '' OR (SELECT seq FROM reward_receipts WHERE event_key = order_key) IS NULL)
 ORDER BY id
 ON CONFLICT DO NOTHING
 """,
@@ -148,11 +150,19 @@ def _quoted(value: str) -> str:
     return f'"{escaped}"'
 
 
-def lock_states(cursor: Cursor, user_ids: Collection[int], *, creating: Collection[int], levels: Levels) -> States:
+class Creating(NamedTuple):
+    """A user to be created where missing; with `order_key` only while the order with this event key is undecided."""
+
+    user_id: int
+    order_key: str = ""
+
+
+def lock_states(cursor: Cursor, user_ids: Collection[int], *, creating: Collection[Creating], levels: Levels) -> States:
     """Create the users in `creating` that are missing, then lock and load what is recorded of `user_ids`."""
     states = States()
     ordered = array(sorted(user_ids))
-    execute(cursor, (CREATE_USERS, (array(sorted(creating)),)), (LOCK_USERS, (ordered,)))
+    wanted = array(user.user_id for user in creating), text_array([user.order_key for user in creating])
+    execute(cursor, (CREATE_USERS, wanted), (LOCK_USERS, (ordered,)))
     _take_users(cursor, states, user_ids, levels)
     execute(cursor, (LOCK_PROGRESS, (ordered,)))
     _take_progress(cursor, states)

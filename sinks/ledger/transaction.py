@@ -30,7 +30,7 @@ from sinks.ledger.rules import RewardEvent, Rules, source_keys
 from sinks.ledger.rulesets import fetch_rulesets
 from sinks.ledger.settled import find_settled
 from sinks.ledger.sources import Sources, create_sources
-from sinks.ledger.states import States, Wanted, fetch_sources, load_results, lock_states
+from sinks.ledger.states import Creating, States, Wanted, fetch_sources, load_results, lock_states
 from sinks.ledger.writing import write_rows
 from sinks.outbox import OutboxMessage, write_messages
 from sinks.prepared import Statement, execute
@@ -150,8 +150,7 @@ def _load(cursor: Cursor, batch: Batch, keyed: Sequence[KeyedEvent], basis: Deci
     events = [event for _, event in keyed]
     users = {event_subject(event) for event in events}
     users |= {event.receiver_id for event in events if type(event) is CreditTransfer}
-    creating = _creating(users, batch.deliveries, events, basis)
-    states = lock_states(cursor, users, creating=creating, levels=basis.levels)
+    states = lock_states(cursor, users, creating=_creating(keyed, basis), levels=basis.levels)
     wanted = wanted_sources(keyed, everything=batch.rule_change is not None)
     for key, recorded in fetch_sources(cursor, wanted).items():
         states.users[wanted[key].user_id].sources[key] = recorded
@@ -159,29 +158,30 @@ def _load(cursor: Cursor, batch: Batch, keyed: Sequence[KeyedEvent], basis: Deci
     return states
 
 
-def _creating(
-    users: set[int], deliveries: Sequence[Delivery], events: Sequence[RewardEvent], basis: Decided
-) -> set[int]:
-    """The users that recording may create: all but those of whom nothing but refused commands speaks.
+def _creating(keyed: Sequence[KeyedEvent], basis: Decided) -> list[Creating]:
+    """The users that recording creates where they are missing.
 
-    Such a refusal hangs on the command alone where the user is unknown, so it can be foreseen without a lock.
+    Of an order (a command, a transfer) only what decides it creates somebody: not its duplicates, nor its conflicts. Nor
+    does a refused command, whose refusal hangs on the command alone where the user is unknown: it can be foreseen without
+    a lock.
     """
-    refused: set[int] = set()
-    obeyed: set[int] = set()
-    for delivery in deliveries:
-        event = delivery.parsed
-        if type(event) is LevelCommand:
-            nobody = UserState(event.user_id, basis.levels)
-            decision = basis.rules.decide(nobody, event, delivery.payload_hash, basis.ruleset)
-            (refused if isinstance(decision, Refused) else obeyed).add(event.user_id)
-    if not refused:
-        return users
-    for event in events:
-        if isinstance(event, (TournamentResult, SessionAttendance)):
-            obeyed.add(event.user_id)
-        elif isinstance(event, CreditTransfer):
-            obeyed.update((event.sender_id, event.receiver_id))
-    return users - (refused - obeyed)
+    certain: set[int] = set()
+    by_order: set[Creating] = set()
+    orders: set[str] = set()
+    for key, event in keyed:
+        if isinstance(event, TournamentResult | SessionAttendance):
+            certain.add(event.user_id)
+        elif key not in orders:
+            orders.add(key)
+            if isinstance(event, CreditTransfer):
+                by_order |= {Creating(event.sender_id, key), Creating(event.receiver_id, key)}
+            elif not isinstance(_decide_for_nobody(event, basis), Refused):
+                by_order.add(Creating(event.user_id, key))
+    return [*map(Creating, certain), *[user for user in by_order if user.user_id not in certain]]
+
+
+def _decide_for_nobody(event: LevelCommand, basis: Decided) -> Decision:
+    return basis.rules.decide(UserState(event.user_id, basis.levels), event, b"", basis.ruleset)
 
 
 def wanted_sources(keyed: Iterable[KeyedEvent], *, everything: bool = False) -> dict[str, Wanted]:

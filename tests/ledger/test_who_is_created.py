@@ -1,0 +1,45 @@
+"""A user comes to be with the first event that has an effect, and by no other."""
+
+from collections.abc import Iterator
+
+import psycopg2
+import pytest
+
+from schemas.events import CREDIT_TRANSFERS, LEVEL_COMMANDS
+from tests.oracle.academy_log import Academy, command, transfer
+
+SENDER, RECEIVER, STRANGER = 1, 2, 3
+ALL_AT_ONCE, ONE_BY_ONE = 10, 1
+
+
+@pytest.fixture
+def academy(database_url: str) -> Iterator[Academy]:
+    academy = Academy(database_url)
+    yield academy
+    academy.close()
+
+
+def users(academy: Academy) -> list[int]:
+    with psycopg2.connect(academy.url) as connection, connection.cursor() as cursor:
+        cursor.execute("SELECT id FROM users ORDER BY id")
+        found = [user_id for (user_id,) in cursor.fetchall()]
+    connection.close()
+    return found
+
+
+@pytest.mark.parametrize("most", [ALL_AT_ONCE, ONE_BY_ONE])
+def test_a_transfer_creates_both_users_and_one_in_conflict_with_it_nobody(academy: Academy, most: int) -> None:
+    academy.publish(CREDIT_TRANSFERS, transfer(SENDER, RECEIVER, 5, "rent"), transfer(SENDER, STRANGER, 5, "rent"))
+    academy.deliver(most=most)
+    academy.deliver()
+    assert users(academy) == [SENDER, RECEIVER]
+
+
+@pytest.mark.parametrize("most", [ALL_AT_ONCE, ONE_BY_ONE])
+def test_a_refused_command_creates_nobody_and_neither_does_one_in_conflict_with_it(academy: Academy, most: int) -> None:
+    academy.publish(LEVEL_COMMANDS, command(STRANGER, "c", xp_change=-5), command(STRANGER, "c", xp_change=5))
+    academy.deliver(most=most)
+    academy.deliver()
+    assert users(academy) == []
+    academy.tell(LEVEL_COMMANDS, command(STRANGER, "d", xp_change=5), command(STRANGER, "c", xp_change=7))
+    assert users(academy) == [STRANGER]
