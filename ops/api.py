@@ -4,8 +4,8 @@ import typer
 import uvicorn
 
 from api.app import create_app
-from schemas.logs import configure_logging
 from schemas.settings import load_settings
+from streams.outage import configure_service_logging
 
 MOST_CONNECTIONS = 256
 STOP_SECONDS = 20
@@ -23,7 +23,7 @@ def api() -> None:
     `laurels tokens create`. Example: LAURELS_HTTP_PORT=8080 laurels api
     """
     settings = load_settings()
-    configure_logging(settings.log_format, settings.log_level)
+    configure_service_logging(settings)
     uvicorn.run(
         create_app(settings),
         host=settings.http_host,

@@ -17,13 +17,13 @@ from ops.options import AsJson
 from ops.verify import verify
 from schemas.alerts import ALERT_KINDS
 from schemas.errors import LaurelsError
-from schemas.logs import configure_logging
 from schemas.settings import Settings, load_settings
 from sinks.database import Connect, Timeouts, connector
 from sinks.history import fetch_balance
 from sinks.invariants.checking import Violation
 from sinks.invariants.settling import LOCK_MS, compare_alone, let_others_compare
 from sinks.invariants.sweeping import BY_HAND
+from streams.outage import configure_service_logging
 from streams.reconciler import reconcile_forever
 from streams.reconciliation import ALL, Swept, check_users, grace_of, settle_topics, sweep
 
@@ -67,7 +67,7 @@ def reconcile(
         raise typer.BadParameter("one user is no sweep that could be interrupted", param_hint="--resume")
     settings = load_settings()
     if follow:
-        configure_logging(settings.log_format, settings.log_level)
+        configure_service_logging(settings)
         asyncio.run(reconcile_forever(settings))
         return
     wanted = _known(invariant)

@@ -5,9 +5,9 @@ from types import FrameType
 
 import typer
 
-from schemas.logs import configure_logging
 from schemas.settings import load_settings
 from sinks.database import connector
+from streams.outage import configure_service_logging
 from streams.relay import Relay
 
 
@@ -23,7 +23,7 @@ def relay() -> None:
     come and go. Example: laurels relay
     """
     settings = load_settings()
-    configure_logging(settings.log_format, settings.log_level)
+    configure_service_logging(settings)
     connect = connector(settings.database_url, name="laurels relay")
     relay = Relay(connect, settings.librdkafka(), topic_prefix=settings.topic_prefix)
 

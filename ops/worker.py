@@ -5,9 +5,9 @@ from typing import Annotated
 
 import typer
 
-from schemas.logs import configure_logging
 from schemas.settings import load_settings
 from streams import interpreter
+from streams.outage import configure_service_logging
 from streams.worker import Worker
 
 
@@ -25,7 +25,7 @@ def worker(
     Start as many as there is work for: Kafka spreads the partitions over them. A worker creates no topic and no table.
     """
     settings = load_settings()
-    configure_logging(settings.log_format, settings.log_level)
+    configure_service_logging(settings)
     interpreter.prepare()
 
     async def work() -> None:

@@ -10,8 +10,8 @@ import structlog
 from structlog.typing import Processor
 
 KAFKA_CLIENT: Final = logging.getLogger("librdkafka")
-"""What Kafka's client has to say of its own accord. It is heard where logs are configured, and nowhere else: a command
-says itself, in its one line, that no broker answers.
+"""What Kafka's client has to say of its own accord. It is heard in services (`streams/outage.py`), and nowhere else: a
+command says itself, in its one line, that no broker answers.
 """
 KAFKA_CLIENT.addHandler(logging.NullHandler())
 
@@ -51,8 +51,8 @@ def redact_event(_logger: Any, _method: str, event: MutableMapping[str, Any]) ->
 
 def configure_logging(
     style: Literal["console", "json"] = "console", level: str = "info", *, stream: TextIO | None = None
-) -> None:
-    """Send everything that is logged, ours and the libraries', to `stream` (standard error) in one form."""
+) -> logging.Handler:
+    """Send everything that is logged, ours and the libraries', to `stream` (standard error) in one form, by one handler."""
     target = stream or sys.stderr
     shared: list[Processor] = [
         structlog.contextvars.merge_contextvars,
@@ -89,3 +89,4 @@ def configure_logging(
         logger_factory=structlog.stdlib.LoggerFactory(),
         cache_logger_on_first_use=False,
     )
+    return handler

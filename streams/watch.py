@@ -61,6 +61,7 @@ class Watch:
         self._loop = asyncio.get_running_loop()
         self._stopping = threading.Event()
         self._held = False
+        self._identified = True
 
     def start(self) -> None:
         """Begin to look."""
@@ -124,8 +125,11 @@ class Watch:
         try:
             found = self._logs.identify(self._log_ids)
         except LaurelsError as error:
-            log.warning("the topics cannot be identified just now", error=str(error))
+            if self._identified:
+                log.warning("the topics cannot be identified just now", error=str(error))
+            self._identified = False
             return
+        self._identified = True
         if found != self._log_ids:
             changed = sorted(topic for topic, log_id in found.items() if self._log_ids[topic] != log_id)
             self._tell(self._recorder.fail, Rejoin(f"topics were deleted and made anew: {', '.join(changed)}"))
