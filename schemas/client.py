@@ -13,11 +13,11 @@ from types import TracebackType
 from typing import Any, Final, Self
 
 import msgspec
-from confluent_kafka import KafkaError, Message, Producer
+from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
 from schemas.cloudevents import MESSAGE_TYPES, cloudevent_headers, message_id
 from schemas.errors import LaurelsError
-from schemas.events import EVENT_TOPICS, Event, event_subject, event_time
+from schemas.events import EVENT_TOPICS, Event, TournamentRoster, event_subject, event_time
 from schemas.parse import check_delivery, read_event
 from schemas.rewards import Refused
 
@@ -27,7 +27,10 @@ _NAMED: Final = 5
 """How many undelivered events a message names."""
 
 _GRACE_SECONDS: Final = 1
-"""The producer gives up first, so that it can say why."""
+"""The producer gives up first, so that it can say why. So long is waited, too, after Ctrl-C."""
+
+_PIECE_SECONDS: Final = 0.2
+"""Python hears of Ctrl-C between two waits for the brokers, and not within one."""
 
 
 class InvalidEvent(LaurelsError):
@@ -98,16 +101,18 @@ class Publisher:
         try:
             value = msgspec.json.encode(event)
         except (UnicodeEncodeError, TypeError, OverflowError) as error:
-            raise InvalidEvent(f"{topic} {message_id(event)!r}: {error}") from error
+            raise InvalidEvent(f"{_named(topic, event)}: {error}") from error
         known = self._specializations
         if known is None:
             known = (getattr(event, "specialization", ""),)
         read = read_event(topic, value, known)
-        # The record's own time will be later than now, so what is not too far ahead of now will not be of that either.
-        refused = read if isinstance(read, Refused) else check_delivery(read, _key(event), time_ns() // 1_000_000)
-        if refused is not None:
-            raise InvalidEvent(f"{topic} {message_id(event)!r}: {refused.detail}")
-        self.send_event(topic, event, value)
+        if not isinstance(read, Refused):
+            # The record's own time will be later than now, so what is not too far ahead of now will not be of that either.
+            read = check_delivery(read, _key(read), time_ns() // 1_000_000) or read
+        if isinstance(read, Refused):
+            raise InvalidEvent(f"{_named(topic, event)}: {read.detail}")
+        # As it was read: structs take any value for a field, for instance a time as text.
+        self.send_event(topic, read, value)
 
     def send_event(self, topic: str, event: Event, value: bytes) -> None:
         """Send `value`, which says `event`, as it is: correctly keyed, with the event's CloudEvents headers."""
@@ -124,7 +129,10 @@ class Publisher:
         name: str,
         headers: list[tuple[str, bytes]] | None = None,
     ) -> None:
-        """Send bytes as they are; `name` is what an error calls them. Waits, within bounds, while the queue is full."""
+        """Send bytes as they are; `name` is what an error calls them. Waits, within bounds, while the queue is full.
+
+        Raises `Undelivered` for what the producer does not take.
+        """
         self._count += 1
         number = self._count
 
@@ -143,6 +151,8 @@ class Publisher:
                 if monotonic() > give_up_at:
                     raise Undelivered({self._waiting.pop(number): "the brokers take nothing"}) from error
                 self._producer.poll(0.1)
+            except KafkaException as error:
+                raise Undelivered({self._waiting.pop(number): error.args[0].str()}) from error
         self._producer.poll(0)
 
     @property
@@ -152,7 +162,7 @@ class Publisher:
 
     def flush(self) -> None:
         """Wait until everything sent is confirmed; raises `Undelivered` for what is not."""
-        self._producer.flush(self._timeout_seconds + _GRACE_SECONDS)
+        self._wait(self._timeout_seconds + _GRACE_SECONDS)
         failed = self._undelivered | dict.fromkeys(self._waiting.values(), "not confirmed in time")
         self._undelivered, self._waiting = {}, {}
         if failed:
@@ -168,12 +178,23 @@ class Publisher:
             self.flush()
         else:
             # What was sent before the block failed still goes out; the block's own error is the one to hear of.
-            self._producer.flush(self._timeout_seconds)
+            self._wait(self._timeout_seconds if isinstance(error, Exception) else _GRACE_SECONDS)
+
+    def _wait(self, seconds: float) -> None:
+        """Wait until nothing is on its way any more, so long at most."""
+        give_up_at = monotonic() + seconds
+        while self._producer.flush(_PIECE_SECONDS) > 0 and monotonic() < give_up_at:
+            pass
 
     def _settle(self, number: int, error: KafkaError | None) -> None:
         name = self._waiting.pop(number, None)
         if name is not None and error is not None:
             self._undelivered[name] = error.str()
+
+
+def _named(topic: str, event: Event) -> str:
+    """What an error calls an event whose fields may be anything: a roster is named after its time only if it has one."""
+    return f"{topic} {event.tournament_id if isinstance(event, TournamentRoster) else message_id(event)!r}"
 
 
 def _key(event: Event) -> bytes:

@@ -1,6 +1,8 @@
 """The client for upstream services, on a real broker."""
 
+from _thread import interrupt_main
 from datetime import UTC, datetime, timedelta
+from threading import Timer
 from typing import Any
 
 import pytest
@@ -78,6 +80,11 @@ def test_an_event_arrives_keyed_partitioned_and_named(bootstrap_servers: str, na
         (result(event_id=""), "event_id"),
         (result(event_id="\ud800"), "surrogates"),
         (result(specialization="GOALKEEPER"), "specialization"),
+        (result(user_id="5"), "user_id"),
+        (result(occurred_at="yesterday"), "occurred_at"),
+        (result(skills=({"name": "Passing"},)), r"skills\[0\].name"),
+        (TournamentRoster(tournament_id=227, participants=0, finalized_at="yesterday"), "finalized_at"),  # type: ignore[arg-type]
+        (TournamentRoster(tournament_id=227, participants=0, finalized_at=None), "finalized_at"),  # type: ignore[arg-type]
     ],
 )
 def test_an_event_that_would_be_refused_is_not_sent(event: Event, field: str) -> None:
@@ -85,6 +92,16 @@ def test_an_event_that_would_be_refused_is_not_sent(event: Event, field: str) ->
     with pytest.raises(InvalidEvent, match=field):
         publisher.publish(event)
     assert publisher.waiting == 0
+
+
+def test_a_time_may_be_given_as_its_text(bootstrap_servers: str, namespace: str) -> None:
+    topic = f"{namespace}tournament-results"
+    create_topics(bootstrap_servers, [topic])
+    with Publisher(bootstrap_servers, topic_prefix=namespace) as publisher:
+        publisher.publish(result(occurred_at="2024-05-01T12:00:00+02:00"))
+    (record,) = stored(bootstrap_servers, [topic])
+    assert record.headers["ce_time"] == b"2024-05-01T10:00:00Z"
+    assert parse("tournament-results", record.key, record.value, None, SPECIALIZATIONS) == result()
 
 
 @pytest.mark.parametrize("thing", [{"event_id": "r-1"}, b"{}", None])
@@ -126,3 +143,34 @@ def test_a_queue_that_stays_full_gives_up() -> None:
     publisher.publish(result())
     with pytest.raises(Undelivered, match="r-2: the brokers take nothing"):
         publisher.publish(result(event_id="r-2"))
+
+
+def test_what_the_producer_does_not_take_is_named_and_not_waited_for() -> None:
+    publisher = Publisher("127.0.0.1:1", config={"message.max.bytes": 1_000})
+    with pytest.raises(Undelivered, match=r"a long line: .*size too large"):
+        publisher.send("tournament-results", b"5", b"x" * 2_000, name="a long line")
+    assert publisher.waiting == 0
+    publisher.flush()
+
+
+def test_who_interrupts_is_not_kept_waiting_for_brokers_that_do_not_answer() -> None:
+    publisher = Publisher("127.0.0.1:1", timeout_seconds=60)
+    publisher.publish(result())
+    with pytest.raises(KeyboardInterrupt), publisher:
+        raise KeyboardInterrupt
+    assert publisher.waiting == 1, "everything was waited for"
+
+
+def test_an_interruption_is_heard_while_brokers_are_waited_for() -> None:
+    publisher = Publisher("127.0.0.1:1", timeout_seconds=60, config={"log_level": 0})
+    publisher.publish(result())
+    interruption = Timer(0.1, interrupt_main)
+    with pytest.raises(KeyboardInterrupt):  # noqa: PT012 - it may come before the wait, too
+        interruption.start()
+        publisher.flush()
+    interruption.join()
+    publisher._producer.purge()
+    with pytest.raises(
+        Undelivered, match="Purged"
+    ):  # Heard at the end of the wait, it would hide what became of the event.
+        publisher.flush()
