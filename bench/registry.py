@@ -8,9 +8,10 @@ from bench.alerts import measure_alerts
 from bench.coupling import measure_coupling_enforce_cost
 from bench.errors import BenchFailed
 from bench.false_alerts import measure_false_alerts
-from bench.growth import measure_memory, measure_preload
 from bench.kills import measure_kills
 from bench.latency import measure_latency
+from bench.memory import measure_memory
+from bench.preload import measure_preload
 from bench.reconciliation import measure_pipeline_with_relay_and_reconciliation, measure_reconcile_cost
 from bench.rivals import measure_bare, measure_naive, measure_quix
 from bench.run import Run

@@ -11,8 +11,8 @@ from typing import Any, Final
 import psycopg2
 
 from bench.errors import BenchFailed
-from bench.growth import ROWS_PER_EVENT, preload
 from bench.plants import PLANTS, Where
+from bench.preload import ROWS_PER_EVENT, preload
 from bench.run import Run
 from bench.workers import GROUP
 

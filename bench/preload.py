@@ -1,12 +1,8 @@
-"""What size does: a worker's memory over millions of events, and throughput against millions of ledger rows."""
+"""Throughput against millions of ledger rows: a ledger of other users' earlier events, loaded by SQL."""
 
-import re
-import time
 from collections import Counter
 from contextlib import closing
 from datetime import UTC, datetime
-from pathlib import Path
-from statistics import mean
 from typing import Final
 
 import msgspec
@@ -26,9 +22,6 @@ from streams.rules.ratings import rate
 from streams.schedule import run_if_due
 from streams.sealing import chain_task, sealing_task
 
-SAMPLE_SECONDS: Final = 0.5
-KIB_PER_MIB: Final = 1024
-FEWEST_SAMPLES: Final = 4
 PATIENT: Final = Timeouts(statement_ms=600_000)
 RECENTLY: Final = 60.0
 
@@ -146,28 +139,6 @@ SKILLS: Final = (Skill(name="passing"), Skill(name="vision"))
 PARTICIPANTS: Final = 18
 
 
-def measure_memory(run: Run) -> dict[str, object]:
-    """The most memory of one worker with its ledgers and its relay, over many more events; and how much it grew."""
-    with run.stand.database() as url, run.stand.topics() as prefix:
-        topics = run.stand.fill(prefix, make_workload(run.memory_events))
-        with workers(run.stand, url, prefix, relay=True) as working:
-            samples: list[float] = []
-            due = 0.0
-
-            def sample() -> None:
-                nonlocal due
-                if time.monotonic() >= due:
-                    samples.append(held_mib(working[0].pid))
-                    due = time.monotonic() + SAMPLE_SECONDS
-
-            watch(url, recorded_of(GROUP, topics.counts), run.memory_events, working, on_look=sample)
-    quarter = len(samples) // 4
-    if len(samples) < FEWEST_SAMPLES:
-        raise BenchFailed("too few events to see how memory develops: give --events more")
-    growth = mean(samples[-quarter:]) - mean(samples[quarter : 2 * quarter])
-    return {"worker_mib_max": max(samples), "worker_mib_growth": growth}
-
-
 def measure_preload(run: Run) -> dict[str, object]:
     """The pipeline on an empty database, and on one with so many ledger rows of other users' earlier events."""
     if not run.preload_rows:
@@ -238,21 +209,6 @@ def preload(url: str, rows: int, events_per_user: float = EVENTS_PER_USER) -> No
     for task in (sealing_task, chain_task):
         if not run_if_due(connect, task(connect, every_seconds=RECENTLY), owner="bench"):
             raise BenchFailed("somebody seals or checks the database that is loaded")
-
-
-def held_mib(pid: int) -> float:
-    """The memory that a process and its children hold, what they share counted once."""
-    threads = Path(f"/proc/{pid}/task").glob("*/children")
-    children = [child for thread in threads for child in thread.read_text(encoding="ascii").split()]
-    return sum(map(_proportional_kib, (str(pid), *children))) / KIB_PER_MIB
-
-
-def _proportional_kib(pid: str) -> int:
-    try:
-        counted = Path(f"/proc/{pid}/smaps_rollup").read_text(encoding="ascii")
-    except (FileNotFoundError, ProcessLookupError):
-        return 0
-    return sum(map(int, re.findall(r"^Pss: +(\d+) kB", counted, re.MULTILINE)))
 
 
 def _rate(cursor: Cursor) -> None:
