@@ -33,9 +33,9 @@ class Accounts:
         self.book = book
         self.users: dict[int, User] = {}
         self.watched: dict[tuple[int, str], list[int]] = {}
-        """By user and specialization, where asked for: sessions and hours that commands moved."""
+        """By user and specialization, where asked for: sessions and hours that recorded commands moved."""
         self.unsettled: set[tuple[int, str]] = set()
-        """Users and specializations whose adjustment nobody knows until an event has settled their level once."""
+        """Users and specializations whose adjustment nobody knows until an event has settled their level, between both ends."""
         self.settled_at: dict[str, int] = {}
         """The levels at which the event at hand is known to have left an unsettled user's license, if it moved."""
 
@@ -64,11 +64,12 @@ class Accounts:
         changes.levels_before[specialization] = standing.license or 1
         if standing.level is None or standing.license is None:
             level = standing.level or standing.license or 1
-            if self._level(specialization, standing) != level:
+            if self.level(specialization, standing) != level:
                 standing.adjustment = level - self.xp_level(specialization, standing.xp)
             standing.level = standing.license = level
 
-    def _level(self, specialization: str, standing: Standing) -> int:
+    def level(self, specialization: str, standing: Standing) -> int:
+        """The level that XP and adjustment give."""
         level = self.xp_level(specialization, standing.xp) + standing.adjustment
         return min(max(level, 1), len(self.levels[specialization]))
 
@@ -77,17 +78,21 @@ class Accounts:
         for specialization, before in changes.levels_before.items():
             standing = user.standings[specialization]
             if self.unsettled and (user_id, specialization) in self.unsettled:
-                self.unsettled.remove((user_id, specialization))
-                known = self.settled_at.get(specialization, before)
-                if self._level(specialization, standing) != known:
-                    standing.adjustment = known - self.xp_level(specialization, standing.xp)
-            level = standing.level = standing.license = self._level(specialization, standing)
+                self._learn_adjustment(user_id, specialization, standing, self.settled_at.get(specialization, before))
+            level = standing.level = standing.license = self.level(specialization, standing)
             standing.highest = max(standing.highest, level)
             if level != before:
                 self.book.write(
                     "license_progressions", (user_id, specialization, before, level, changes.at_us, changes.seq)
                 )
                 changes.add("levels", [specialization, before, level])
+
+    def _learn_adjustment(self, user_id: int, specialization: str, standing: Standing, known: int) -> None:
+        """Take over what the level that is known tells: at either end, several adjustments come to the same."""
+        if self.level(specialization, standing) != known:
+            standing.adjustment = known - self.xp_level(specialization, standing.xp)
+        if 1 < known < len(self.levels[specialization]):
+            self.unsettled.remove((user_id, specialization))
 
     def find_apart(self, user_id: int, specialization: str, level: int | None, license_level: int | None) -> None:
         """Take over the levels at which a repair found a user, moved there by somebody else."""

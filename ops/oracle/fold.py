@@ -183,6 +183,8 @@ class Oracle(Accounts):
     def _give(self, user: User, fact: Fact, source: Source, rules: Rules, mark: str, changes: Changes) -> Given:
         """Make what a source has given into what the fact is worth. `mark` ends the types and keys of the entries."""
         old, new = source.given, self.worth_of(fact, rules)
+        if old.badges:
+            new = new._replace(badges=self._badges_left_alone(source, rules) + new.badges)
         self.touch(user, _specialization(fact), changes)
         self._book_credits(fact, new.credits - old.credits, mark, changes)
         self._book_skills(fact, old, new, mark, changes)
@@ -199,6 +201,11 @@ class Oracle(Accounts):
             self._pay_bonus(user, fact, rules, mark, changes)
         self.settle_levels(fact.user_id, user, changes)
         return new
+
+    def _badges_left_alone(self, source: Source, rules: Rules) -> tuple[str, ...]:
+        """Those of an adopted source's badges that no placement earns: they are nobody's to revoke."""
+        decided = self.rules.get(source.ruleset or "", rules)
+        return tuple([badge for badge in source.given.badges if badge not in rules.badges | decided.badges])
 
     def worth_of(self, fact: Fact, rules: Rules) -> Given:
         """All that the fact's payload gives, bonuses apart."""
@@ -290,14 +297,18 @@ class Oracle(Accounts):
         standing.sessions += sessions
         standing.theory += theory
         standing.practice += practice
-        watched = self.watched.get((fact.user_id, specialization))
-        if watched is not None:
-            watched[:] = [total + change for total, change in zip(watched, (sessions, theory, practice), strict=True)]
         if new_level is not None:
             self.unsettled.discard((fact.user_id, specialization))
             standing.adjustment = new_level - self.xp_level(specialization, standing.xp)
         self.settle_levels(fact.user_id, user, changes)
         return Outcome("recorded", receipt=Receipt(key, fact.user_id, None, 1, None, fact.occurred_us, changes.grant))
+
+    def watch(self, fact: Fact) -> None:
+        """Note what a recorded command moved, whatever it comes to here: who started too low would be refused it."""
+        specialization, _, _, *moves, _, _ = fact.payload
+        watched = self.watched.get((fact.user_id, specialization))
+        if watched is not None:
+            watched[:] = [total + change for total, change in zip(watched, moves, strict=True)]
 
     def _refusal(self, fact: Fact) -> str | None:
         specialization, new_level, *moves, _, _ = fact.payload

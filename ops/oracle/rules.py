@@ -29,6 +29,7 @@ class Rules:
                 self.other = worth
             else:
                 self.bands.append((band["first"], band["last"], worth))
+        self.badges = {band["badge"] for band in content["tournament"] if band.get("badge") is not None}
         self.presence = {
             status: Worth(row["xp"], row["credits"], row["skill_points"], None, row["counts"])
             for status, row in content["attendance"].items()

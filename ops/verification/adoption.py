@@ -80,6 +80,11 @@ class Adoption:
                 self.skills.setdefault(user_id, {})[specialization] = {
                     name: (rated["rating"], rated["results"]) for name, rated in skills.items()
                 }
+        for user_id, specialization in oracle.unsettled:
+            standing = oracle.user(user_id).standings[specialization]
+            if standing.license is None:
+                # The first event made a license at the level that stood then, which may have moved since.
+                standing.level = oracle.level(specialization, standing)
 
     def learn(self, oracle: Oracle) -> bool:
         """Take over what commands moved; whether that changes where anyone started."""

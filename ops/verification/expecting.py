@@ -185,7 +185,11 @@ class Expectations:
         skills = {
             name: {"rating": rating, "results": results}
             for name, (rating, results) in self._rated[1].get(specialization, {}).items()
-        } or None
+        }
+        # No rating at all is null, or as an academy had it that was adopted.
+        found = row[4] if row[2:] else None
+        if not skills and not found:
+            return (standing.license, standing.highest, found), None
         return (standing.license, standing.highest, skills), None
 
     def _roster(self, rostered: Rostered, row: Row) -> Expected:

@@ -205,6 +205,7 @@ class Folding:
                 self._report.unverifiable += 1
                 return
         self._expect_levels(receipt)
+        self._watch(fact, receipt)
         outcome = self._oracle.apply_fact(fact, judgement, seq, receipt.ruleset if receipt else None)
         self._outcomes.compare(record, outcome, receipt, letter, fact.user_id)
 
@@ -240,6 +241,7 @@ class Folding:
             self._oracle.find_apart(receipt.user_id, *apart)
         self._expect_levels(receipt)
         fact = self._oracle.read(record)
+        self._watch(fact, receipt)
         outcome = self._oracle.apply_fact(fact, self._oracle.judge(fact), receipt.seq, receipt.ruleset)
         if outcome.receipt is None:
             self._outcomes.differ_receipt(receipt, None, outcome.kind)
@@ -251,6 +253,11 @@ class Folding:
         if self._oracle.unsettled:
             levels = receipt.grant.get("levels", ()) if receipt else ()
             self._oracle.settled_at = {specialization: level for specialization, _, level in levels}
+
+    def _watch(self, fact: Fact, receipt: ReceiptRow | None) -> None:
+        """Tell the oracle of a command that was obeyed: what it moved is part of what Postgres holds."""
+        if fact.kind == "command" and receipt is not None and "refused" not in receipt.grant:
+            self._oracle.watch(fact)
 
     def _take_as_given(self, receipt: ReceiptRow) -> None:
         self._report.unverifiable += 1

@@ -183,6 +183,45 @@ def test_a_process_that_cannot_do_its_share_ends_the_verification(
         verify(academy.url, broker.settings, prefix=broker.namespace, processes=2)
 
 
+ODDITIES = """
+UPDATE user_licenses SET football_skills = '{}' WHERE user_id = 2;
+UPDATE specialization_progress SET current_level = 7 WHERE student_id = 1 AND specialization_id = 'PLAYER';
+INSERT INTO tournament_badges (user_id, semester_id, badge_type, earned_at)
+SELECT user_id, semester_id, 'FAIR_PLAY', earned_at FROM tournament_badges WHERE semester_id = 201;
+"""
+"""Ratings that say nothing, a level that has no license beside it, badges that no placement earns."""
+
+
+def test_what_is_odd_about_an_adopted_database_is_no_difference(legacy_url: str) -> None:
+    with psycopg2.connect(legacy_url) as connection, connection.cursor() as cursor:
+        cursor.execute(ODDITIES)
+        cursor.execute("SELECT DISTINCT user_id FROM tournament_badges WHERE semester_id = 201")
+        earners = [user_id for (user_id,) in cursor.fetchall()]
+        cursor.execute(
+            "SELECT student_id, specialization_id, completed_sessions, theory_hours_completed"
+            " FROM specialization_progress WHERE student_id = 4"
+        )
+        totals = cursor.fetchall()
+    connection.close()
+    assert any(hours for *_, hours in totals)
+    migrate_to_head(legacy_url)
+    academy = Academy(legacy_url)
+    try:
+        academy.tell(TOURNAMENT_RESULTS, *[result(user, 201, 1, revision=2) for user in earners])
+        academy.tell(TOURNAMENT_RESULTS, result(1, 900_000, 1), result(2, 900_000, None), result(2, 900_001, 1))
+        academy.tell(
+            LEVEL_COMMANDS,
+            command(2, "down", new_level=1),
+            *[
+                command(user, "all", specialization=name, sessions_change=-sessions, theory_hours_change=-hours)
+                for user, name, sessions, hours in totals
+            ],
+        )
+        assert academy.verify().differences == []
+    finally:
+        academy.close()
+
+
 def test_an_adopted_database_is_taken_as_given_and_goes_on_from_there(legacy_url: str) -> None:
     migrate_to_head(legacy_url)
     academy = Academy(legacy_url)
