@@ -4,14 +4,18 @@ import os
 import sys
 from contextlib import nullcontext
 from pathlib import Path
-from typing import Annotated, BinaryIO
+from typing import Annotated, BinaryIO, Final
 
 import typer
 
 from ops.season import SeasonSpec, generate_season
 from schemas.errors import LaurelsError
+from schemas.events import MAX_ID
 
-_DEFAULTS = SeasonSpec()
+LARGEST: Final = 1_000_000
+"""Of each kind, so many at most: users, tournaments and sessions are all planned before the first line is written."""
+
+_DEFAULTS: Final = SeasonSpec()
 
 
 def register(app: typer.Typer) -> None:
@@ -20,15 +24,17 @@ def register(app: typer.Typer) -> None:
 
 
 def generate(
-    users: Annotated[int, typer.Option(min=1, help="Members of the academy.")] = _DEFAULTS.users,
-    tournaments: Annotated[int, typer.Option(min=0, help="Tournaments, each with a roster.")] = _DEFAULTS.tournaments,
-    sessions: Annotated[int, typer.Option(min=0, help="Training sessions.")] = _DEFAULTS.sessions,
+    users: Annotated[int, typer.Option(min=1, max=LARGEST, help="Members of the academy.")] = _DEFAULTS.users,
+    tournaments: Annotated[
+        int, typer.Option(min=0, max=LARGEST, help="Tournaments, each with a roster.")
+    ] = _DEFAULTS.tournaments,
+    sessions: Annotated[int, typer.Option(min=0, max=LARGEST, help="Training sessions.")] = _DEFAULTS.sessions,
     seed: Annotated[int, typer.Option(help="The same seed makes the same season.")] = _DEFAULTS.seed,
     duplicates: Annotated[float, typer.Option(min=0, max=1, help="Fraction sent twice.")] = _DEFAULTS.duplicates,
     corrections: Annotated[float, typer.Option(min=0, max=1, help="Fraction corrected later.")] = _DEFAULTS.corrections,
     poison: Annotated[float, typer.Option(min=0, max=1, help="Fraction of records to be refused.")] = _DEFAULTS.poison,
     first_id: Annotated[
-        int, typer.Option(min=1, help="Where the ids of users and sources begin.")
+        int, typer.Option(min=1, max=MAX_ID - LARGEST + 1, help="Where the ids of users and sources begin.")
     ] = _DEFAULTS.first_id,
     output: Annotated[Path | None, typer.Option("--output", "-o", help="A file instead of standard output.")] = None,
 ) -> None:
@@ -53,13 +59,19 @@ def generate(
         first_id=first_id,
     )
     try:
-        with nullcontext(sys.stdout.buffer) if output is None else output.open("wb") as lines:
+        with nullcontext(_standard_output()) if output is None else output.open("wb") as lines:
             write_season(spec, lines)
     except BrokenPipeError:
         # Whoever reads has enough (`| head`). Python would complain when it flushes standard output at its exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except OSError as error:
-        raise LaurelsError(f"{output}: {error.strerror}") from error
+        raise LaurelsError(f"{output or 'standard output'}: {error.strerror}") from error
+
+
+def _standard_output() -> BinaryIO:
+    if sys.stdout is None:
+        raise LaurelsError("standard output is closed: --output names a file instead")
+    return sys.stdout.buffer
 
 
 def write_season(spec: SeasonSpec, lines: BinaryIO) -> int:

@@ -2,14 +2,16 @@
 
 `{"topic": "tournament-results", "event": {...}}` is an event, sent byte for byte as it stands there; with a topic given
 for the whole file a line is just the event. `{"topic": ..., "key": ..., "raw": ...}` is a record of any bytes (`raw` in
-base64, null for a tombstone), sent unchecked: so a made-up season can hold poison.
+base64, null for a tombstone), sent unchecked: so a made-up season can hold poison. A line has an end: a file without
+line breaks is one bad line, and not all of the memory there is.
 """
 
 import binascii
 from base64 import b64decode
-from collections.abc import Collection
+from codecs import BOM_UTF8
+from collections.abc import Collection, Iterator
 from datetime import datetime, timedelta
-from typing import Final
+from typing import BinaryIO, Final
 
 import msgspec
 from msgspec import UNSET, Raw, Struct, UnsetType
@@ -17,6 +19,9 @@ from msgspec import UNSET, Raw, Struct, UnsetType
 from schemas.events import EVENT_TOPICS, Event, event_subject
 from schemas.parse import check_delivery, read_event
 from schemas.rewards import Refused
+
+MAX_LINE_BYTES: Final = 1_000_000
+"""Fifteen times what the readers of a topic take, and no more than a producer does."""
 
 
 class EventLine(Struct, frozen=True):
@@ -44,7 +49,7 @@ class BadLine(Struct, frozen=True):
 
 
 class _Wrapper(Struct, frozen=True):
-    topic: str
+    topic: str | UnsetType = UNSET
     event: Raw | UnsetType = UNSET
     key: str | None = None
     raw: str | UnsetType | None = UNSET
@@ -52,6 +57,19 @@ class _Wrapper(Struct, frozen=True):
 
 _unwrap: Final = msgspec.json.Decoder(_Wrapper).decode
 _MILLISECOND: Final = timedelta(milliseconds=1)
+
+
+def numbered_lines(source: BinaryIO) -> Iterator[tuple[int, bytes]]:
+    """Every line but the empty ones, with its number. One that is too long comes without its end."""
+    number = 0
+    while line := source.readline(MAX_LINE_BYTES + 1):
+        number += 1
+        rest = line
+        while len(rest) > MAX_LINE_BYTES and not rest.endswith(b"\n"):
+            rest = source.readline(MAX_LINE_BYTES + 1)
+        content = line if rest is not line else line.strip()
+        if content:
+            yield number, content
 
 
 class LineReader:
@@ -64,12 +82,18 @@ class LineReader:
 
     def read(self, number: int, line: bytes) -> EventLine | RawLine | BadLine:
         """What the line says, or why it is bad."""
+        if len(line) > MAX_LINE_BYTES:
+            return BadLine(number, "no_line", f"more than {MAX_LINE_BYTES} bytes")
         if self._topic is not None:
             return self._event(number, self._topic, line, None)
+        if line.startswith(BOM_UTF8):
+            return BadLine(number, "no_line", "begins with a byte-order mark, which JSON does not have")
         try:
             wrapper = _unwrap(line)
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
             return BadLine(number, "no_line", f"not a line of topic and event: {error}")
+        if wrapper.topic is UNSET:
+            return BadLine(number, "no_line", "topic: missing; where lines are just events, --topic says which topic's")
         if wrapper.topic not in EVENT_TOPICS:
             return BadLine(number, "no_line", f"topic: {wrapper.topic!a} is not one that events come on")
         match wrapper.event, wrapper.raw:

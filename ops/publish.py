@@ -9,16 +9,18 @@ from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
-from time import monotonic
+from time import monotonic, sleep
 from typing import Annotated, BinaryIO, Final
 
 import typer
+from confluent_kafka import KafkaException
+from confluent_kafka.admin import AdminClient
 from msgspec import Struct, field, json
 from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
 
 from ops.cli import EXIT_DIFFERENT
-from ops.lines import BadLine, EventLine, LineReader, RawLine
+from ops.lines import BadLine, EventLine, LineReader, RawLine, numbered_lines
 from schemas.client import Publisher
 from schemas.errors import LaurelsError
 from schemas.events import EVENT_TOPICS
@@ -28,6 +30,9 @@ SPECIALIZATIONS: Final = "PLAYER,COACH,INTERNSHIP"
 SOURCE: Final = "/laurels/publish"
 STEP_LINES: Final = 1_000
 TIMEOUT_SECONDS: Final = 30
+ANSWER_SECONDS: Final = 10
+"""A broker that does not answer for so long is away, and a topic that does not show is not there."""
+STEP_SECONDS: Final = 0.2
 
 
 class Outcome(Struct, kw_only=True):
@@ -60,8 +65,8 @@ def publish(
     and nothing is published, and every bad line is named with its reason.
 
     Exit codes: 0 published (with --skip-bad also where lines were left out; with --dry-run: nothing is bad);
-    1 lines are bad, nothing was published; 2 wrong use; 3 the file cannot be read or the brokers did not confirm:
-    then publish the whole file again, what did arrive has no second effect.
+    1 lines are bad, nothing was published; 2 wrong use; 3 the file cannot be read or the brokers did not confirm;
+    130 interrupted. After 3 and 130 publish the whole file again: what did arrive has no second effect.
 
     For example:
 
@@ -76,12 +81,16 @@ def publish(
     started = monotonic()
     outcome = Outcome(dry_run=dry_run)
     with _opened(file) as lines:
-        outcome.bad = check_lines(lines, reader)
+        begin = lines.tell()
+        outcome.bad, topics = check_lines(lines, reader)
         for bad in outcome.bad:
             console.print(f"line {bad.line}: {bad.reason}: {bad.detail}", markup=False, highlight=False, soft_wrap=True)
         refused = bool(outcome.bad) and not skip_bad
         if not refused:
             settings = None if dry_run else load_settings()
+            if settings is not None and topics:
+                require_topics(settings, topics)
+            lines.seek(begin)
             _publish_lines(lines, reader, outcome, settings, console)
     outcome.seconds = round(monotonic() - started, 3)
     if as_json:
@@ -91,10 +100,33 @@ def publish(
     raise typer.Exit(EXIT_DIFFERENT if refused else 0)
 
 
-def check_lines(lines: Iterable[bytes], reader: LineReader) -> list[BadLine]:
-    """Every bad line."""
-    read = (reader.read(number, line) for number, line in _numbered(lines))
-    return [line for line in read if isinstance(line, BadLine)]
+def check_lines(lines: BinaryIO, reader: LineReader) -> tuple[list[BadLine], set[str]]:
+    """Every bad line, and the topics of the others."""
+    bad, topics = [], set()
+    for number, content in numbered_lines(lines):
+        line = reader.read(number, content)
+        if isinstance(line, BadLine):
+            bad.append(line)
+        else:
+            topics.add(line.topic)
+    return bad, topics
+
+
+def require_topics(settings: Settings, topics: Iterable[str]) -> None:
+    """Ask the brokers for the topics before anything is sent; one that was just made takes a moment to show."""
+    admin = AdminClient(settings.librdkafka())
+    names = {settings.topic_prefix + topic for topic in topics}
+    give_up_at = monotonic() + ANSWER_SECONDS
+    while True:
+        try:
+            missing = sorted(names - set(admin.list_topics(timeout=ANSWER_SECONDS).topics))
+        except KafkaException as error:
+            raise LaurelsError(f"no broker answers at {settings.bootstrap_servers}: {error.args[0].str()}") from error
+        if not missing:
+            return
+        if monotonic() > give_up_at:
+            raise LaurelsError(f"there is no topic {', '.join(missing)}: `laurels topics` creates what is missing")
+        sleep(STEP_SECONDS)
 
 
 def _publish_lines(
@@ -102,12 +134,12 @@ def _publish_lines(
 ) -> None:
     """Send every good line, or without settings only count them."""
     published = Counter[str]()
+    known_as_bad = {bad.line for bad in outcome.bad}
     with ExitStack() as stack:
         bar = stack.enter_context(_progress(console))
         publisher = None if settings is None else stack.enter_context(_publisher(settings))
         task = bar.add_task("published" if publisher else "checked", total=_size(lines))
-        lines.seek(0)
-        for number, line in _numbered(lines):
+        for number, line in numbered_lines(lines):
             match reader.read(number, line):
                 case EventLine(topic, event, value):
                     published[topic] += 1
@@ -118,6 +150,8 @@ def _publish_lines(
                     outcome.unchecked += 1
                     if publisher is not None:
                         publisher.send(topic, key, value, name=f"line {number}")
+                case BadLine(number) as bad if number not in known_as_bad:
+                    raise LaurelsError(f"the file changed while it was read: line {number} is {bad.reason} now")
             if number % STEP_LINES == 0:
                 bar.update(task, completed=lines.tell())
         bar.update(task, completed=lines.tell())
@@ -135,20 +169,12 @@ def _publisher(settings: Settings) -> Publisher:
     )
 
 
-def _numbered(lines: Iterable[bytes]) -> Iterator[tuple[int, bytes]]:
-    """Every line but the empty ones, with its number."""
-    for number, line in enumerate(lines, 1):
-        content = line.strip()
-        if content:
-            yield number, content
-
-
 @contextmanager
 def _opened(file: str) -> Iterator[BinaryIO]:
     """The file's bytes, such that they can be read twice."""
     with ExitStack() as stack:
         try:
-            source = sys.stdin.buffer if file == "-" else stack.enter_context(Path(file).open("rb"))
+            source = _standard_input() if file == "-" else stack.enter_context(Path(file).open("rb"))
             if source.seekable():
                 lines: BinaryIO = source
             else:
@@ -160,8 +186,17 @@ def _opened(file: str) -> Iterator[BinaryIO]:
         yield lines
 
 
+def _standard_input() -> BinaryIO:
+    if sys.stdin is None:
+        raise LaurelsError("-: standard input is closed")
+    return sys.stdin.buffer
+
+
 def _size(lines: BinaryIO) -> int:
-    return lines.seek(0, io.SEEK_END)
+    here = lines.tell()
+    size = lines.seek(0, io.SEEK_END)
+    lines.seek(here)
+    return size
 
 
 def _progress(console: Console) -> Progress:
