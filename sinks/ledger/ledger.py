@@ -87,8 +87,6 @@ class Ledger:
             if classify(error) is not Verdict.EVENT:
                 message = f"Postgres answered something unforeseen (SQLSTATE {error.pgcode}): {error}"
                 raise MustStop(message) from error
-            # What is known to exist may be gone; if that was it, the halves pass.
-            self._known.forget()
             return self._isolate(batch, error)
 
     def _isolate(self, batch: Batch, error: psycopg2.Error) -> Recorded:
@@ -168,6 +166,8 @@ class Ledger:
                 # Tells the change-capture triggers that what this session writes announces itself.
                 cursor.execute(f"SET laurels.recording = 'on'; {PLAN_ONCE}")
             register_default_jsonb(connection, loads=msgspec.json.decode)
+            # It may be another server's, which has not heard of all that the one before it had.
+            self._known.forget()
             self._connection = connection
         return self._connection
 
