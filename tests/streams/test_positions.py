@@ -1,6 +1,5 @@
 """Positions: the fence, the claims, and what a person may decide about them."""
 
-import threading
 from collections.abc import Iterable, Iterator
 from contextlib import closing
 
@@ -118,39 +117,6 @@ def test_without_a_position_the_log_is_read_from_its_start(connection: Connectio
 def test_each_claim_takes_a_higher_epoch(connection: Connection) -> None:
     epochs = [take(connection, owner) for owner in (ME, RIVAL, ME)]
     assert epochs == sorted(set(epochs))
-
-
-def test_a_claim_waits_for_the_batch_in_flight(database_url: str, connection: Connection) -> None:
-    epoch = take(connection)
-    claimed = threading.Event()
-
-    def rival() -> None:
-        with closing(psycopg2.connect(database_url)) as other:
-            take(other, owner=RIVAL)
-            claimed.set()
-
-    with connection.cursor() as cursor:
-        advance(cursor, GROUP, ME, [stretch(epoch, 0, 5)])
-        thread = threading.Thread(target=rival)
-        thread.start()
-        assert not claimed.wait(0.3)
-    connection.commit()
-    thread.join(60)
-    assert claimed.is_set()
-    assert next_offsets(connection) == [5]
-
-
-def test_two_that_claim_a_new_partition_at_once_do_not_put_it_back(database_url: str, connection: Connection) -> None:
-    later = LogState("cluster/topic", 0, 10)
-    with closing(psycopg2.connect(database_url)) as other:
-        with connection.cursor() as cursor:
-            epoch = claim(cursor, GROUP, ME, 1, {T0: LOG})[T0].epoch
-            thread = threading.Thread(target=take, args=(other, RIVAL, later))
-            thread.start()
-            advance(cursor, GROUP, ME, [stretch(epoch, 0, 5)])
-        connection.commit()
-        thread.join(60)
-    assert next_offsets(connection) == [5]
 
 
 def test_a_topic_made_anew_is_read_from_its_start_and_what_was_unread_is_told(connection: Connection) -> None:
