@@ -1,13 +1,10 @@
 """From records to what a ledger takes, without Kafka and without Faust."""
 
 from collections.abc import Mapping
-from contextlib import closing
-
-from psycopg2.extensions import connection as Connection
 
 from sinks import positions
 from sinks.batch import Claim
-from sinks.database import Connect
+from sinks.database import Connect, transaction
 from sinks.ledger import Identity
 from sinks.ledger.rulesets import fetch_levels
 from sinks.positions import LogState, Partition, Position
@@ -16,14 +13,13 @@ from streams.intake import Gathered, Record
 
 def claim(connect: Connect, identity: Identity, logs: Mapping[Partition, LogState]) -> dict[Partition, Position]:
     """Take the partitions over, as a worker does when they are assigned to it."""
-    with closing(connect()) as connection, connection, connection.cursor() as cursor:
+    with transaction(connect) as cursor:
         return positions.claim(cursor, identity.group, identity.owner, 1, logs)
 
 
 def fetch_specializations(connect: Connect) -> frozenset[str]:
     """The specializations that events may name."""
-    connection: Connection
-    with closing(connect()) as connection, connection, connection.cursor() as cursor:
+    with transaction(connect) as cursor:
         return frozenset(fetch_levels(cursor))
 
 

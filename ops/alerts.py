@@ -1,7 +1,5 @@
 """`laurels alerts`: alerts, and what an operator does about them."""
 
-from collections.abc import Iterator
-from contextlib import closing, contextmanager
 from datetime import timedelta
 from typing import Annotated
 
@@ -29,7 +27,7 @@ from sinks.alert_desk import (
     parse_period,
     silence,
 )
-from sinks.database import connector
+from sinks.database import Connect, connector, transaction
 
 Fingerprint = Annotated[str, typer.Argument(metavar="FINGERPRINT", help="Or how it begins, if that is unmistakable.")]
 Kind = Annotated[str | None, typer.Option(help="Only of this kind, such as INV-R01.")]
@@ -65,7 +63,7 @@ def list_(
 
     Example: laurels alerts list --kind SYNC-01
     """
-    with _cursor() as cursor:
+    with transaction(_connect()) as cursor:
         alerts = list_alerts(cursor, AlertFilter(None if everything else status, _known(kind), subject), limit=limit)
         silences = list_silences(cursor)
     if as_json:
@@ -92,7 +90,7 @@ def show(fingerprint: Fingerprint, *, as_json: AsJson = False) -> None:
 
     Example: laurels alerts show 3f2a
     """
-    with _cursor() as cursor:
+    with transaction(_connect()) as cursor:
         alert = _alert(cursor, fingerprint)
     if as_json:
         typer.echo(json.encode(alert))
@@ -107,7 +105,7 @@ def ack(fingerprint: Fingerprint, *, actor: Actor = None, as_json: AsJson = Fals
 
     Example: laurels alerts ack 3f2a
     """
-    with _cursor() as cursor:
+    with transaction(_connect()) as cursor:
         alert = acknowledge(cursor, _alert(cursor, fingerprint)["fingerprint"], actor=acting(actor))
     if alert is None:
         message = f"alert {fingerprint} does not fire"
@@ -130,7 +128,7 @@ def silence_(
     """
     if not because.strip():
         raise typer.BadParameter("a silence needs a reason", param_hint="--because")
-    with _cursor() as cursor:
+    with transaction(_connect()) as cursor:
         made = silence(
             cursor, kind=_known(kind), subject=subject, lasting=_period(lasting), reason=because, actor=acting(actor)
         )
@@ -144,7 +142,7 @@ def unsilence(
 
     Example: laurels alerts unsilence 3
     """
-    with _cursor() as cursor:
+    with transaction(_connect()) as cursor:
         ended = end_silence(cursor, id_, actor=acting(actor))
     if ended is None:
         message = f"there is no silence {id_} that lasts"
@@ -157,11 +155,8 @@ def _minute(time: str) -> str:
     return time[:16].replace("T", " ")
 
 
-@contextmanager
-def _cursor() -> Iterator[Cursor]:
-    connect = connector(load_settings().database_url, name="laurels alerts")
-    with closing(connect()) as connection, connection, connection.cursor() as cursor:
-        yield cursor
+def _connect() -> Connect:
+    return connector(load_settings().database_url, name="laurels alerts")
 
 
 def _alert(cursor: Cursor, fingerprint: str) -> Row:

@@ -11,7 +11,7 @@ from ops.options import Actor, AsJson, acting
 from schemas.settings import load_settings
 from sinks.coupling import enforcement
 from sinks.coupling.desyncs import check as check_user
-from sinks.database import Connect, Timeouts, connector
+from sinks.database import Connect, Timeouts, connector, transaction
 
 STATEMENT_MS = 600_000
 
@@ -40,7 +40,7 @@ def check(
 
     Example: laurels coupling check 42 COACH
     """
-    with closing(_connect()()) as connection, connection, connection.cursor() as cursor:
+    with transaction(_connect()) as cursor:
         checked = check_user(cursor, user_id, specialization)
         mode = enforcement.fetch_mode(cursor)
     if as_json:

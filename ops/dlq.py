@@ -17,7 +17,7 @@ from ops.options import Actor, AsJson, acting, known_topic, past_moment
 from schemas.errors import LaurelsError
 from schemas.rewards import RefusalReason
 from schemas.settings import load_settings
-from sinks.database import Connect, connector
+from sinks.database import Connect, connector, transaction
 from sinks.dead_letters import (
     DeadLetter,
     Filter,
@@ -73,7 +73,7 @@ def list_(
     Example: laurels dlq list --topic tournament-results --status open
     """
     wanted = Filter(topic=topic, reason=reason, status=status, user_id=user_id, since=since)
-    with closing(_connect()()) as connection, connection, connection.cursor() as cursor:
+    with transaction(_connect()) as cursor:
         counts = count_dead_letters(cursor, wanted)
         letters = find_dead_letters(cursor, wanted, after=after, limit=limit)
     if as_json:
@@ -106,7 +106,7 @@ def show(
 
     Example: laurels dlq show 17
     """
-    with closing(_connect()()) as connection, connection, connection.cursor() as cursor:
+    with transaction(_connect()) as cursor:
         letter = fetch_dead_letters(cursor, [id_]).get(id_)
     if letter is None:
         message = f"there is no dead letter {id_}"
@@ -185,7 +185,7 @@ def drop(
         raise typer.BadParameter("giving up needs a reason", param_hint="--because")
     wanted = Filter(topic=topic, reason=reason, status="open", user_id=user_id, since=since, ids=ids)
     _refuse_unless_named(wanted, everything=False, or_else="ids or a filter")
-    with closing(_connect()()) as connection, connection, connection.cursor() as cursor:
+    with transaction(_connect()) as cursor:
         letters = list(_pages(cursor, wanted))
         missing = set(ids or ()) - {letter.id for letter in letters}
         if missing:

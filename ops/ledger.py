@@ -20,7 +20,7 @@ from schemas.errors import LaurelsError
 from schemas.settings import load_settings
 from sinks.chain import seal_ledger
 from sinks.chain_check import Anchor, Broken, Checked, check_chain, count_unsealed, fetch_head
-from sinks.database import Connect, Timeouts, connector
+from sinks.database import Connect, Timeouts, connector, transaction
 from sinks.history import Wanted, fetch_balance, stream_entries
 
 PATIENT: Final = Timeouts(statement_ms=3_600_000, idle_in_transaction_ms=0)
@@ -60,7 +60,7 @@ def balance(
 
     Example: laurels ledger balance --user 5 --at 2026-03-01T12:00:00Z
     """
-    with closing(_connect()()) as connection, connection, connection.cursor() as cursor:
+    with transaction(_connect()) as cursor:
         found = fetch_balance(cursor, user_id, at)
     if found is None:
         raise LaurelsError(f"there is no user {user_id}")
@@ -131,7 +131,7 @@ def seal(
     *_, progress = seal_ledger(connect, wait_seconds=wait_seconds)
     if progress.waits_for:
         raise LaurelsError(f"nothing sealed: {progress.waits_for} transactions have been writing all the time")
-    with closing(connect()) as connection, connection, connection.cursor() as cursor:
+    with transaction(connect) as cursor:
         head = fetch_head(cursor)
     if as_json:
         typer.echo(json.encode({**progress._asdict(), "head": _head(head)}))

@@ -1,19 +1,16 @@
 """`laurels positions`: where reading stands, and the decisions about it that only a person can make."""
 
-from collections.abc import Iterator
-from contextlib import closing, contextmanager
 from typing import Annotated
 
 import typer
 from msgspec import json
-from psycopg2.extensions import cursor as Cursor
 from rich.console import Console
 from rich.table import Column, Table
 
 from ops.options import Actor, AsJson, acting
 from schemas.settings import Settings, load_settings
 from sinks import position_moves
-from sinks.database import connector
+from sinks.database import Connect, connector, transaction
 from streams.logs import Logs
 
 Group = Annotated[str | None, typer.Option(help="The consumer group; else the one in the settings.")]
@@ -43,7 +40,7 @@ def list_(
 
     Example: laurels positions list --topic tournament-results
     """
-    with _cursor(load_settings()) as cursor:
+    with transaction(_connect(load_settings())) as cursor:
         listed = position_moves.list_positions(cursor, group, topic)
     if as_json:
         typer.echo(json.encode({"positions": listed}))
@@ -77,11 +74,11 @@ def adopt(*, group: Group = None, actor: Actor = None, as_json: AsJson = False) 
     logs = Logs(settings.librdkafka(), prefix=settings.topic_prefix)
     cluster_id = logs.cluster_id()
     wanted = group or settings.group
-    with _cursor(settings) as cursor:
+    with transaction(_connect(settings)) as cursor:
         topics = {position.topic for position in position_moves.list_positions(cursor, wanted, None)}
     # Between two transactions: Kafka may take longer to answer than Postgres lets one wait.
     states = logs.states(logs.partitions(topics)) if topics else {}
-    with _cursor(settings) as cursor:
+    with transaction(_connect(settings)) as cursor:
         adopted = position_moves.adopt(cursor, wanted, cluster_id, states, acting(actor))
     if as_json:
         typer.echo(json.encode({"cluster": cluster_id, "adopted": [position._asdict() for position in adopted]}))
@@ -109,7 +106,7 @@ def skip(
     settings = load_settings()
     where = (topic, partition)
     state = Logs(settings.librdkafka(), prefix=settings.topic_prefix).states([where])[where]
-    with _cursor(settings) as cursor:
+    with transaction(_connect(settings)) as cursor:
         skipped = position_moves.skip(cursor, group or settings.group, where, state, acting(actor))
     if as_json:
         typer.echo(json.encode(skipped._asdict()))
@@ -117,9 +114,5 @@ def skip(
     typer.echo(f"{topic}[{partition}] goes on at {skipped.to_offset} instead of {skipped.from_offset}")
 
 
-@contextmanager
-def _cursor(settings: Settings) -> Iterator[Cursor]:
-    """One transaction, committed at the end."""
-    connect = connector(settings.database_url, name="laurels positions")
-    with closing(connect()) as connection, connection, connection.cursor() as cursor:
-        yield cursor
+def _connect(settings: Settings) -> Connect:
+    return connector(settings.database_url, name="laurels positions")

@@ -18,7 +18,7 @@ from ops.verify import verify
 from schemas.alerts import ALERT_KINDS
 from schemas.errors import LaurelsError
 from schemas.settings import Settings, load_settings
-from sinks.database import Connect, Timeouts, connector
+from sinks.database import Connect, Timeouts, connector, transaction
 from sinks.history import fetch_balance
 from sinks.invariants.checking import Violation
 from sinks.invariants.settling import LOCK_MS, compare_alone, let_others_compare
@@ -91,7 +91,7 @@ def reconcile(
 
 
 def _check_user(connect: Connect, settings: Settings, wanted: Sequence[str], user_id: int) -> Swept:
-    with closing(connect()) as connection, connection, connection.cursor() as cursor:
+    with transaction(connect) as cursor:
         if fetch_balance(cursor, user_id) is None:
             message = f"there is no user {user_id}"
             raise LaurelsError(message)

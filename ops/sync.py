@@ -1,12 +1,10 @@
 """`laurels sync`: finds where progress and license disagree, plans repairs, and applies them."""
 
-from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing
 from typing import Annotated
 
 import typer
 from msgspec import json
-from psycopg2.extensions import cursor as Cursor
 from rich.console import Console
 from rich.progress import Progress
 from rich.table import Column, Table
@@ -16,7 +14,7 @@ from ops.options import Actor, AsJson, acting
 from schemas.settings import load_settings
 from sinks.coupling.desyncs import count_desyncs, find_desyncs, known_specializations
 from sinks.coupling.plans import Scope, Side, fetch_items, fetch_plan, make_plan
-from sinks.database import Connect, Timeouts, connector
+from sinks.database import Connect, Timeouts, connector, transaction
 from sinks.ledger import Identity, Ledger
 from streams import rules
 from streams.sync import apply_plan
@@ -50,7 +48,7 @@ def find(
 
     Example: laurels sync find --specialization COACH
     """
-    with _cursor(_connect()) as cursor:
+    with transaction(_connect()) as cursor:
         known_specializations(cursor, [specialization] if specialization else [])
         counts = count_desyncs(cursor, specialization=specialization, user_id=user_id)
         desyncs = find_desyncs(cursor, specialization=specialization, user_id=user_id, limit=limit)
@@ -87,7 +85,7 @@ def plan(
 
     Example: laurels sync plan --source license --reason "licenses were moved by hand in May"
     """
-    with _cursor(_connect()) as cursor:
+    with transaction(_connect()) as cursor:
         scope = Scope(user_id, specialization)
         made = make_plan(cursor, scope, source, actor=acting(actor), reason=reason, advanced_by=advanced_by)
         items = fetch_items(cursor, made.id, limit=limit)
@@ -116,7 +114,7 @@ def apply(
     Example: laurels sync apply 3f9c2b7a51d04e68
     """
     connect = _connect()
-    with _cursor(connect) as cursor:
+    with transaction(connect) as cursor:
         pending = fetch_plan(cursor, plan_id).pending
     console = Console(stderr=True, quiet=as_json)
     with closing(Ledger(connect, rules, Identity(group="", owner=""))) as ledger, Progress(console=console) as bar:
@@ -147,9 +145,3 @@ def _shown(level: int | None) -> str:
 def _connect() -> Connect:
     timeouts = Timeouts(statement_ms=STATEMENT_MS)
     return connector(load_settings().database_url, name="laurels sync", timeouts=timeouts)
-
-
-@contextmanager
-def _cursor(connect: Connect) -> Iterator[Cursor]:
-    with closing(connect()) as connection, connection, connection.cursor() as cursor:
-        yield cursor

@@ -1,21 +1,18 @@
 """`laurels tokens`: who may call the API."""
 
 import re
-from collections.abc import Iterator
-from contextlib import closing, contextmanager
 from datetime import UTC, datetime, timedelta
 from typing import Annotated
 
 import typer
 from msgspec import json
-from psycopg2.extensions import cursor as Cursor
 from rich.console import Console
 from rich.table import Table
 
 from ops.options import Actor, AsJson, acting
 from schemas.errors import LaurelsError
 from schemas.settings import load_settings
-from sinks.database import connector
+from sinks.database import Connect, connector, transaction
 from sinks.tokens import Role, Token, create_token, list_tokens, revoke_token
 
 
@@ -48,7 +45,7 @@ def create(
     if not name.strip() or len(name) > 100 or not name.isprintable():  # noqa: PLR2004
         raise typer.BadParameter("a name of up to 100 printable characters", param_hint="NAME")
     expires_at = datetime.now(UTC) + timedelta(days=days) if days else None
-    with _cursor() as cursor:
+    with transaction(_connect()) as cursor:
         token, text = create_token(cursor, name=name, role=role, expires_at=expires_at, actor=acting(actor))
     if as_json:
         typer.echo(json.encode({**token._asdict(), "token": text}))
@@ -62,7 +59,7 @@ def list_(*, as_json: AsJson = False) -> None:
 
     Example: laurels tokens list
     """
-    with _cursor() as cursor:
+    with transaction(_connect()) as cursor:
         tokens = list_tokens(cursor)
     if as_json:
         typer.echo(json.encode({"tokens": [{**token._asdict(), "state": _state(token)} for token in tokens]}))
@@ -87,7 +84,7 @@ def revoke(
     """
     if re.fullmatch("[0-9a-f]{12}", prefix) is None:
         raise typer.BadParameter("twelve hex digits; `laurels tokens list` names them", param_hint="PREFIX")
-    with _cursor() as cursor:
+    with transaction(_connect()) as cursor:
         token = revoke_token(cursor, prefix, actor=acting(actor))
     if token is None:
         raise LaurelsError(f"there is no token {prefix} that could be revoked")
@@ -100,8 +97,5 @@ def _state(token: Token) -> str:
     return "expired" if token.expires_at is not None and token.expires_at <= datetime.now(UTC) else "good"
 
 
-@contextmanager
-def _cursor() -> Iterator[Cursor]:
-    connect = connector(load_settings().database_url, name="laurels tokens")
-    with closing(connect()) as connection, connection, connection.cursor() as cursor:
-        yield cursor
+def _connect() -> Connect:
+    return connector(load_settings().database_url, name="laurels tokens")

@@ -5,7 +5,6 @@ import fcntl
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import closing
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Final
@@ -24,7 +23,7 @@ from ops.supervision import PARTS, Stopped, Supervisor, deafen, is_ready, listen
 from ops.topics import create_topics
 from schemas.errors import LaurelsError
 from schemas.settings import SERVICES_FILE, Settings, load_settings
-from sinks.database import connector
+from sinks.database import connector, transaction
 from sinks.migration import migrate_to_head
 from sinks.tokens import create_token, list_tokens
 
@@ -95,7 +94,7 @@ class Home:
 
 def offer_token(database_url: str) -> None:
     """Make the first token of a database that is ours, and say it; the next starts have nothing to say."""
-    with closing(connector(database_url, name="laurels up")()) as connection, connection, connection.cursor() as cursor:
+    with transaction(connector(database_url, name="laurels up")) as cursor:
         if list_tokens(cursor):
             return
         _, text = create_token(cursor, name="laurels up", role="admin", expires_at=None, actor="laurels up")

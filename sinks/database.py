@@ -1,6 +1,7 @@
 """Connections to Postgres for the hot path, and the one place that classifies its errors."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from enum import Enum
 from typing import Final
@@ -8,6 +9,7 @@ from typing import Final
 import msgspec
 import psycopg2
 from psycopg2.extensions import connection as Connection
+from psycopg2.extensions import cursor as Cursor
 from psycopg2.extras import register_default_jsonb
 
 Connect = Callable[[], Connection]
@@ -74,3 +76,10 @@ def connector(url: str, *, name: str, timeouts: Timeouts | None = None) -> Conne
         return connection
 
     return connect
+
+
+@contextmanager
+def transaction(connect: Connect) -> Iterator[Cursor]:
+    """One transaction on a connection of its own: committed at the end, rolled back where something is raised."""
+    with closing(connect()) as connection, connection, connection.cursor() as cursor:
+        yield cursor

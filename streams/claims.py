@@ -11,7 +11,7 @@ from psycopg2.errors import LockNotAvailable
 
 from schemas.errors import DatabaseUnavailable, LaurelsError
 from sinks import positions
-from sinks.database import Connect, Verdict, classify
+from sinks.database import Connect, Verdict, classify, transaction
 from sinks.ledger import Identity
 from sinks.positions import LogState, Partition, Position
 from streams.backoff import Backoff
@@ -82,5 +82,5 @@ class Claims:
 
     def release(self) -> None:
         """Give up what is held, so that whoever looks sees partitions without an owner."""
-        with closing(self._connect()) as connection, connection, connection.cursor() as cursor:
+        with transaction(self._connect) as cursor:
             positions.release(cursor, self._identity.group, self._identity.owner)

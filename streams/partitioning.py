@@ -15,7 +15,7 @@ from schemas.alerts import AlertSeen
 from schemas.errors import LaurelsError
 from schemas.events import EVENT_TOPICS
 from sinks.alerts import raise_alerts
-from sinks.database import Connect
+from sinks.database import Connect, transaction
 from streams.logs import Logs
 from streams.schedule import Task
 
@@ -49,7 +49,7 @@ class Partitioning:
 
         def run() -> dict[str, Any]:
             found = list(self.look())
-            with closing(connect()) as connection, connection, connection.cursor() as cursor:
+            with transaction(connect) as cursor:
                 raise_alerts(cursor, found)
             return {"wrong": [seen.subject for seen in found]}
 

@@ -10,7 +10,7 @@ from schemas.alerts import AlertSeen
 from sinks.alerts import raise_alerts, resolve_absent
 from sinks.chain import seal_ledger
 from sinks.chain_check import Broken, check_chain, fetch_head
-from sinks.database import Connect
+from sinks.database import Connect, transaction
 from streams.schedule import Task
 
 WAIT_SECONDS: Final = 5.0
@@ -31,7 +31,7 @@ SHOWN: Final = 5
 
 def _seal(connect: Connect) -> dict[str, Any]:
     *_, progress = _giving_way(seal_ledger(connect, wait_seconds=WAIT_SECONDS))
-    with closing(connect()) as connection, connection, connection.cursor() as cursor:
+    with transaction(connect) as cursor:
         head = fetch_head(cursor)
     return {**progress._asdict(), "head": None if head is None else f"{head.number}:{head.hash.hex()}"}
 

@@ -17,7 +17,7 @@ from sinks.audit import AuditEntry
 from sinks.batch import Batch, Delivery, Standing
 from sinks.coupling.desyncs import has_desyncs
 from sinks.coupling.plans import Item, Outcome, Plan, Scope, Side, fetch_items, fetch_plan, make_plan, settle_items
-from sinks.database import Connect
+from sinks.database import Connect, transaction
 from sinks.ledger import Ledger
 from streams.direct import delivery_at_once
 from streams.schedule import Task
@@ -46,10 +46,10 @@ def sync(
     connect: Connect, ledger: Ledger, scope: Scope, source: Side, *, actor: str, origin: Origin, reason: str = ""
 ) -> list[Item]:
     """Mend every desync in `scope` now, and say what was found and what came of each."""
-    with closing(connect()) as connection, connection, connection.cursor() as cursor:
+    with transaction(connect) as cursor:
         plan = make_plan(cursor, scope, source, actor=actor, reason=reason)
     apply_plan(connect, ledger, plan.id, actor=actor, origin=origin)
-    with closing(connect()) as connection, connection, connection.cursor() as cursor:
+    with transaction(connect) as cursor:
         return fetch_items(cursor, plan.id)
 
 
@@ -83,7 +83,7 @@ def sync_task(connect: Connect, open_ledger: Callable[[], Ledger], *, every_seco
     """Mends every desync there is, progress winning, now and then."""
 
     def run() -> dict[str, Any]:
-        with closing(connect()) as connection, connection, connection.cursor() as cursor:
+        with transaction(connect) as cursor:
             if not has_desyncs(cursor):
                 return {}
             plan = make_plan(cursor, Scope(), "progress", actor=SCHEDULE, reason="scheduled")

@@ -10,7 +10,7 @@ import signal
 import socket
 import time
 from collections.abc import Sequence
-from contextlib import closing, suppress
+from contextlib import suppress
 from typing import Final
 from uuid import uuid4
 
@@ -23,7 +23,7 @@ from schemas.events import EVENT_TOPICS
 from schemas.settings import Settings
 from sinks import positions
 from sinks.alerts import raise_alerts
-from sinks.database import Connect, Timeouts, connector
+from sinks.database import Connect, Timeouts, connector, transaction
 from sinks.ledger import Identity, Ledger, RetryPolicy
 from streams import rules
 from streams.backoff import Backoff
@@ -165,7 +165,7 @@ class Worker:
     def _refuse_other_cluster(self) -> None:
         cluster_id = self._logs.cluster_id()
         try:
-            with closing(self._connect()) as connection, connection, connection.cursor() as cursor:
+            with transaction(self._connect) as cursor:
                 positions.refuse_other_cluster(cursor, self._settings.group, cluster_id)
         except psycopg2.Error as error:
             message = f"Postgres cannot be used: {error}"
@@ -173,7 +173,7 @@ class Worker:
 
     def _announce(self, alerts: Sequence[AlertSeen]) -> None:
         try:
-            with closing(self._connect()) as connection, connection, connection.cursor() as cursor:
+            with transaction(self._connect) as cursor:
                 raise_alerts(cursor, alerts)
         except psycopg2.Error as error:
             # Told by the log instead: that Postgres is away may be the very thing to tell.
