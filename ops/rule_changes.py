@@ -15,8 +15,9 @@ from rich.table import Table
 from ops.cli import EXIT_DIFFERENT
 from ops.named_ruleset import ACTIVE, find_ruleset
 from ops.options import Actor, AsJson, acting
-from ops.replay.commands import From, Partitions, Topics, Users, progress_bar, resolve
+from ops.replay.options import From, Partitions, Topics, Users, resolve
 from ops.replay.simulation import RULED, Outcome, Rewards, UserOutcome, simulate
+from ops.replay.telling import progress_bar
 from schemas.ruleset import Ruleset
 from schemas.settings import Settings, load_settings
 from sinks.database import Timeouts, connector

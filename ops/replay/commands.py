@@ -2,27 +2,24 @@
 
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
-from datetime import UTC, datetime
 from time import monotonic
 from typing import Annotated
 
 import msgspec
 import psycopg2
 import typer
-from psycopg2.extensions import cursor as Cursor
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-from rich.table import Column, Table
 
 from ops.cli import EXIT_DIFFERENT
-from ops.options import Actor, AsJson, acting, known_topics
+from ops.options import Actor, AsJson, acting
 from ops.replay import rule_change, runs
-from ops.replay.planning import Plan, UserChange, make_plan
-from ops.replay.request import Request, find_live, find_parts, parse_bound, parse_partitions
+from ops.replay.options import From, Partitions, To, Topics, Users, resolve
+from ops.replay.planning import Plan, make_plan
+from ops.replay.request import Request
+from ops.replay.telling import print_outcome, print_plan, print_runs, progress_bar
 from schemas.errors import LaurelsError
-from schemas.events import EVENT_TOPICS
 from schemas.settings import Settings, load_settings
-from sinks.database import Timeouts, connector
+from sinks.database import Connect, Timeouts, connector, transaction
 from sinks.ledger.adjusting import DecreaseRefused
 from sinks.replay_list import list_current, list_replays
 from sinks.replay_runs import RESUMABLE, ReplayRun, Status, create_run, fetch_alive, fetch_planned
@@ -32,29 +29,9 @@ PINNED = "pinned"
 PATIENT = Timeouts(statement_ms=3_600_000, idle_in_transaction_ms=0)
 """A plan holds one snapshot open while it reads the topics."""
 
-COUNTS = {
-    "recorded": "recorded",
-    "adjusted": "adjusted",
-    "duplicates": "duplicates",
-    "stale": "stale",
-    "dead_letters": "dead letters",
-}
-"""What a run counts, and how it is told."""
-
-SHOWN = 40
-"""As many users are printed; `--json` has them all."""
-
 LATEST = 20
 """As many replays are listed, beside those that can be resumed; `--all` lists every one."""
 
-Topics = Annotated[
-    list[str] | None,
-    typer.Option("--topic", callback=known_topics, help="A topic; may be repeated; else all of them."),
-]
-From = Annotated[str | None, typer.Option("--from", help="An offset, or a time (UTC); else the log's start.")]
-To = Annotated[str | None, typer.Option("--to", help="An offset, or a time (UTC), exclusive; else the live position.")]
-Partitions = Annotated[str | None, typer.Option("--partitions", help="Such as 0,2,5-7; else all.")]
-Users = Annotated[list[int] | None, typer.Option("--user", min=1, help="Only events of this user; may be repeated.")]
 Rate = Annotated[int | None, typer.Option("--rate", min=1, help="So many events a second at most.")]
 Parallel = Annotated[int, typer.Option("--parallel", min=1, max=64, help="So many ledgers at once, a process each.")]
 Rules = Annotated[
@@ -116,7 +93,10 @@ def plan(
         request = _ruled(settings, request, rules, allow_decrease=allow_decrease)
         made = _plan(settings, request)
         _keep(settings, request, made)
-    _print_plan(made, as_json=as_json)
+    if as_json:
+        typer.echo(msgspec.json.encode(made))
+    else:
+        print_plan(made)
 
 
 def apply(
@@ -159,7 +139,7 @@ def apply(
         elif request.ruleset is not None and not request.allow_decrease:
             _plan(settings, request)  # refuses what would take anything before anything is posted
         request = msgspec.structs.replace(request, rate=rate, parallel=parallel, announce=announce, plan=plan_hash)
-        with _cursor(settings) as cursor:
+        with transaction(_connect(settings)) as cursor:
             run = runs.new_run(rule_change.keep(cursor, request, acting(actor)), "running", acting(actor))
             create_run(cursor, run)
         _run(settings, run, as_json=as_json)
@@ -178,7 +158,7 @@ def status(
     Example: laurels replay status
     """
     settings = load_settings()
-    with _told(), _cursor(settings) as cursor:
+    with _told(), transaction(_connect(settings)) as cursor:
         if run_id is None:
             listed = list_replays(cursor, None, limit=None) if everything else list_current(cursor, latest=LATEST)
         else:
@@ -188,13 +168,7 @@ def status(
     if as_json:
         typer.echo(msgspec.json.encode({"replays": shown}))
         return
-    whole = [Column(name, no_wrap=True) for name in ("run", "status", "done")]
-    table = Table(*whole, "recorded", "duplicates", "adjusted", "by", "error")
-    for row in shown:
-        numbers = [str(row["counts"].get(name, 0)) for name in ("recorded", "duplicates", "adjusted")]
-        done = f"{row['done']}/{row['events']}"
-        table.add_row(row["id"], row["status"], done, *numbers, row["requested_by"], row["error"] or "")
-    Console().print(table)
+    print_runs(shown)
 
 
 def pause(run_id: RunId, *, actor: Actor = None, as_json: AsJson = False) -> None:
@@ -220,27 +194,9 @@ def resume(run_id: RunId, *, actor: Actor = None, as_json: AsJson = False) -> No
     """
     settings = load_settings()
     with _told():
-        with _cursor(settings) as cursor:
+        with transaction(_connect(settings)) as cursor:
             run = runs.restart(cursor, run_id, acting(actor))
         _run(settings, run, as_json=as_json)
-
-
-def resolve(
-    settings: Settings,
-    topics: list[str] | None,
-    start: str | None,
-    end: str | None,
-    partitions: str | None,
-    users: list[int] | None,
-) -> Request:
-    """What the options ask for, made definite."""
-    now = datetime.now(UTC)
-    wanted = tuple(dict.fromkeys(topics or EVENT_TOPICS)), parse_partitions(partitions)
-    bounds = parse_bound(start, "--from", now), parse_bound(end, "--to", now)
-    with _cursor(settings) as cursor:
-        live = find_live(cursor, settings.group, *wanted)
-    parts = find_parts(settings, live, start=bounds[0], end=bounds[1])
-    return Request(parts=parts, users=tuple(sorted(set(users or ()))))
 
 
 def _ruled(settings: Settings, request: Request, rules: str, *, allow_decrease: bool) -> Request:
@@ -248,12 +204,12 @@ def _ruled(settings: Settings, request: Request, rules: str, *, allow_decrease: 
         if allow_decrease:
             raise typer.BadParameter("only goes with --rules FILE or --rules HASH", param_hint="--allow-decrease")
         return request
-    with _cursor(settings) as cursor:
+    with transaction(_connect(settings)) as cursor:
         return rule_change.choose(cursor, request, rules, allow_decrease=allow_decrease)
 
 
 def _planned(settings: Settings, plan_hash: str) -> Request:
-    with _cursor(settings) as cursor:
+    with transaction(_connect(settings)) as cursor:
         planned = fetch_planned(cursor, plan_hash)
     if planned is None:
         message = f"there is no plan {plan_hash}: make one with `laurels replay plan`, or repeat its range here"
@@ -277,7 +233,7 @@ def _keep(settings: Settings, request: Request, made: Plan) -> None:
     """Remember the plan's range, so that `apply --plan` needs nothing else. Whoever may only read does without."""
     run = runs.new_run(msgspec.structs.replace(request, plan=made.plan), "planned", acting(None))
     try:
-        with _cursor(settings) as cursor:
+        with transaction(_connect(settings)) as cursor:
             create_run(cursor, run)
     except psycopg2.errors.InsufficientPrivilege:
         Console(stderr=True).print("not permitted to keep the plan: give its range to `apply` as well")
@@ -304,9 +260,7 @@ def _run(settings: Settings, run: ReplayRun, *, as_json: bool) -> None:
     if as_json:
         typer.echo(msgspec.json.encode(outcome))
     else:
-        counts = ", ".join(f"{outcome['counts'].get(name, 0)} {told}" for name, told in COUNTS.items())
-        rate = outcome["events_per_second"]
-        typer.echo(f"replay {run.id} {outcome['status']}: {counts} in {outcome['seconds']:.1f} s, {rate} events/s")
+        print_outcome(outcome)
     if outcome["status"] == "paused":
         console.print(f"`laurels replay resume {run.id}` goes on")
     if outcome["status"] != "done":
@@ -314,55 +268,9 @@ def _run(settings: Settings, run: ReplayRun, *, as_json: bool) -> None:
 
 
 def _change(run_id: str, to: Status, only_from: tuple[Status, ...], actor: str | None, *, as_json: bool) -> None:
-    with _told(), _cursor(load_settings()) as cursor:
+    with _told(), transaction(_connect(load_settings())) as cursor:
         runs.change(cursor, run_id, to, only_from, acting(actor))
     typer.echo(msgspec.json.encode({"run": run_id, "status": to}) if as_json else f"replay {run_id} {to}")
-
-
-def progress_bar() -> Progress:
-    """A bar with rate and time left, on standard error."""
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        runs.SpeedColumn(),
-        TimeRemainingColumn(),
-    )
-    console = Console(stderr=True)
-    return Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
-
-
-def _print_plan(made: Plan, *, as_json: bool) -> None:
-    if as_json:
-        typer.echo(msgspec.json.encode(made))
-        return
-    console = Console()
-    tables = Table("table", "inserted", "changed")
-    for name in made.changes:
-        tables.add_row(name, str(made.inserted.get(name, 0)), str(made.changed.get(name, 0)))
-    console.print(tables)
-    users = Table("user", "events", "XP", "credits", "skill points", "badges", "levels")
-    total = UserChange(0)
-    for user in made.users:
-        total.events += user.events
-        total.xp += user.xp
-        total.credits += user.credits
-        total.skill_points += user.skill_points
-    for name, user in [*((str(user.user_id), user) for user in made.users[:SHOWN]), ("all", total)]:
-        badges = [*user.badges, *(f"-{badge}" for badge in user.revoked)]
-        levels = [f"{name} {before}->{after}" for name, before, after in user.levels]
-        numbers = (user.events, f"{user.xp:+d}", f"{user.credits:+d}", user.skill_points)
-        users.add_row(name, *map(str, numbers), " ".join(badges), " ".join(levels))
-    if made.users:
-        console.print(users)
-    if len(made.users) > SHOWN:
-        console.print(f"and {len(made.users) - SHOWN} more users: see --json")
-    if made.ruleset is not None:
-        console.print(
-            f"ruleset {made.ruleset}: gives {made.increases or 'nothing'}, takes {made.decreases or 'nothing'}"
-        )
-    rows = sum(made.changes.values())
-    console.print(f"plan {made.plan}: {made.events} events, {rows} rows, {len(made.users)} users, {made.seconds:.1f} s")
 
 
 @contextmanager
@@ -375,8 +283,5 @@ def _told() -> Iterator[None]:
         raise typer.Exit(EXIT_DIFFERENT) from error
 
 
-@contextmanager
-def _cursor(settings: Settings) -> Iterator[Cursor]:
-    connection = connector(settings.database_url, name="laurels-replay")()
-    with closing(connection), connection, connection.cursor() as cursor:
-        yield cursor
+def _connect(settings: Settings) -> Connect:
+    return connector(settings.database_url, name="laurels-replay")

@@ -6,8 +6,6 @@ from typing import Any
 
 import msgspec
 from psycopg2.extensions import cursor as Cursor
-from rich.progress import ProgressColumn, Task
-from rich.text import Text
 
 from ops.replay.request import Request, check_logs
 from ops.replay.rule_change import rule_change
@@ -24,15 +22,6 @@ RUN_BYTES = 4
 """A run's id stands in the types and keys of what it adjusts, for which there is so much room; it is unique."""
 
 HOLDING = Timeouts(statement_ms=60_000, idle_in_transaction_ms=0)
-
-
-class SpeedColumn(ProgressColumn):
-    """Events a second."""
-
-    def render(self, task: Task) -> Text:
-        """The speed now."""
-        speed = task.finished_speed or task.speed
-        return Text("" if speed is None else f"{speed:,.0f}/s")
 
 
 def new_run(request: Request, status: Status, actor: str) -> ReplayRun:
