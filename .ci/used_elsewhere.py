@@ -1,8 +1,7 @@
 """Names that `vulture` cannot see in use, and who uses them. What stands in no group here is dead and goes."""
 
-# Alembic looks for these in a migration, and calls `_applied` with these.
+# Alembic looks for these in a migration.
 upgrade, downgrade, revision, down_revision, branch_labels, depends_on
-heads, run_args
 
 # pydantic-settings looks for these in a settings class.
 _.model_config, _.settings_customise_sources, _.get_field_value
