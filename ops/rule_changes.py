@@ -57,7 +57,8 @@ def diff(
     else:
         for change in changes:
             typer.echo(f"{change['field']}: {change['from']} -> {change['to']}")
-        typer.echo(f"{old.hash} -> {new.hash}: {len(changes)} differences")
+        differences = "1 difference" if len(changes) == 1 else f"{len(changes)} differences"
+        typer.echo(f"{old.hash} -> {new.hash}: {differences}")
     if changes:
         raise typer.Exit(EXIT_DIFFERENT)
 
@@ -73,6 +74,8 @@ def publish(ruleset: Named, *, actor: Actor = None, as_json: AsJson = False) -> 
         before = publish_ruleset(cursor, wanted, acting(actor))
     if as_json:
         typer.echo(msgspec.json.encode({"active": wanted.hash, "name": wanted.content.name, "before": before}))
+    elif before == wanted.hash:
+        typer.echo(f"{wanted.hash} ({wanted.content.name}) was active already: nothing changes")
     else:
         typer.echo(f"{wanted.hash} ({wanted.content.name}) is active, before it {before}")
 
@@ -101,10 +104,11 @@ def simulate_command(
         message = f"rulesets decide {' and '.join(RULED)} alone"
         raise typer.BadParameter(message, param_hint="--topic")
     settings = load_settings()
+    with _cursor(settings) as cursor:
+        wanted = find_ruleset(cursor, ruleset)
     request = resolve(settings, topic or list(RULED), start, end, partitions, user)
     with _cursor(settings, snapshot=True) as cursor, progress_bar() as bar:
         task = bar.add_task("simulated", total=request.events)
-        wanted = find_ruleset(cursor, ruleset)
         outcome = simulate(cursor, settings, request, wanted, lambda read: bar.advance(task, read))
     if as_json:
         typer.echo(msgspec.json.encode(outcome))

@@ -43,7 +43,7 @@ class Attendance(Struct, frozen=True, forbid_unknown_fields=True):
 class Bonus(Struct, frozen=True, forbid_unknown_fields=True):
     """Credits for every milestone of so many sessions."""
 
-    every_sessions: Annotated[int, Meta(ge=1)]
+    every_sessions: Annotated[int, Meta(ge=1, le=1_000_000_000)]
     credits: Amount
 
 
@@ -58,7 +58,7 @@ class RatingRule(Struct, frozen=True, forbid_unknown_fields=True):
 class RulesetContent(Struct, frozen=True, forbid_unknown_fields=True):
     """A ruleset as its TOML file has it."""
 
-    name: Annotated[str, Meta(min_length=1, max_length=100)]
+    name: Annotated[str, Meta(min_length=1, max_length=100, pattern=r"\A[^\x00-\x1f\x7f]*\Z")]
     tournament: tuple[Band, ...]
     attendance: dict[Attended, Attendance]
     bonus: Bonus
@@ -100,10 +100,14 @@ class InvalidRuleset(LaurelsError):
 
 def parse_ruleset(toml: str) -> Ruleset:
     """The ruleset that a TOML text describes; raises `InvalidRuleset`."""
+    if toml.startswith("\ufeff"):
+        raise InvalidRuleset(["not TOML: it begins with a byte-order mark, which must go"])
     try:
         members = tomllib.loads(toml)
     except tomllib.TOMLDecodeError as error:
         raise InvalidRuleset([f"not TOML: {error}"]) from error
+    except (RecursionError, ValueError) as error:
+        raise InvalidRuleset(["not a ruleset: nested too deep, or a number of thousands of digits"]) from error
     return _make_ruleset(members)
 
 
@@ -207,7 +211,10 @@ def _read(kind: Any, value: Any, path: str, problems: list[str]) -> Any:
     if get_origin(kind) is tuple and isinstance(value, list):
         of, _ = get_args(kind)
         return tuple(_read(of, item, f"{path}[{index}]", problems) for index, item in enumerate(value))
-    if get_origin(kind) is dict and isinstance(value, dict):
+    if get_origin(kind) is dict:
+        if not isinstance(value, dict):
+            problems.append(f"{path}: must be a table")
+            return None
         of_key, of = get_args(kind)
         keys = get_args(of_key)
         problems += [f"{path}.{key}: unknown" for key in value if key not in keys]

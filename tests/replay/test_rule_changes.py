@@ -89,3 +89,24 @@ def test_a_published_ruleset_decides_from_then_on_and_what_is_recorded_keeps_its
     assert laurels("verify")["differences"] == []
     assert laurels("rules", "publish", load_default().hash)["before"] == published["active"]
     assert "neither a file nor the hash" in laurels("rules", "publish", "0000000000000000", exits=3)
+
+
+@pytest.fixture
+def no_broker(database_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A database, and Kafka nowhere."""
+    monkeypatch.setenv("DATABASE_URL", database_url)
+    monkeypatch.setenv("KAFKA_BOOTSTRAP_SERVERS", "127.0.0.1:1")
+
+
+@pytest.mark.usefixtures("no_broker")
+def test_publishing_the_active_ruleset_says_that_nothing_changes(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main(["rules", "publish", load_default().hash])
+    assert capsys.readouterr().out == f"{load_default().hash} (academy) was active already: nothing changes\n"
+
+
+@pytest.mark.usefixtures("no_broker")
+def test_what_is_wrong_with_a_ruleset_is_told_before_any_topic_is_asked(laurels: Laurels, tmp_path: Path) -> None:
+    file = tmp_path / "poor.toml"
+    file.write_text(ACADEMY.read_text(encoding="utf-8").replace("xp = 20", "xp = -20"), encoding="utf-8")
+    assert "attendance.present.xp: Expected `int` >= 0" in laurels("rules", "simulate", str(file), exits=3)

@@ -86,6 +86,17 @@ def test_what_is_stored_is_checked_like_any_other_ruleset(stored: str) -> None:
 
 INVALID = [
     ("not TOML", "name = ", ["not TOML: Invalid value (at end of document)"]),
+    ("lists within lists within lists", "name = " + "[" * 5000,
+     ["not a ruleset: nested too deep, or a number of thousands of digits"]),
+    ("a number longer than any is read", f"name = {'1' * 5000}",
+     ["not a ruleset: nested too deep, or a number of thousands of digits"]),
+    ("a byte-order mark", "\ufeff" + ACADEMY, ["not TOML: it begins with a byte-order mark, which must go"]),
+    ("a name that Postgres cannot hold", ACADEMY.replace('"academy"', r'"a\u0000"'),
+     [r"name: Expected `str` matching regex '\\A[^\\x00-\\x1f\\x7f]*\\Z'"]),
+    ("a status for all", "attendance = 3\n" + ACADEMY[: ACADEMY.index("[attendance.present]")] + ACADEMY[ACADEMY.index("[bonus]") :],
+     ["attendance: must be a table"]),
+    ("a milestone beyond what can be counted", ACADEMY.replace("every_sessions = 10", "every_sessions = 99999999999999999999"),
+     ["bonus.every_sessions: Expected `int` <= 1000000000"]),
     ("an empty file", "", ["name: missing", "tournament: missing", "attendance: missing", "bonus: missing",
                            "rating: missing"]),
     ("an empty name", ACADEMY.replace('"academy"', '""'), ["name: Expected `str` of length >= 1"]),
