@@ -202,7 +202,7 @@ class Crew:
         while self._ready and len(records) < enough and size < self._bounds.batch_bytes:
             strand = self._ready.popleft()
             strands.append(strand)
-            ends |= {tenure: tenure.claimed for tenure in strand.moves if tenure not in ends}
+            ends |= {tenure: tenure.claimed for tenure in strand.moves}
             strand.moves.clear()
             while strand.records and len(records) < self._bounds.batch_events and size < self._bounds.batch_bytes:
                 tenure, record = strand.records.popleft()

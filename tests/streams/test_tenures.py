@@ -64,6 +64,14 @@ def test_a_position_waits_for_the_records_before_an_empty_stretch() -> None:
     assert held.claim_to(11) == Claim("level-commands", 0, 7, 10, 13, 13)
 
 
+def test_an_empty_stretch_before_a_record_that_is_on_its_way_is_left_to_that_record() -> None:
+    held = tenure()
+    held.saw_empty(10, 13)
+    held.follow(10, 13)
+    assert not held.may_move
+    assert held.claim_to(14) == Claim("level-commands", 0, 7, 10, 14, 14)
+
+
 def test_an_empty_stretch_elsewhere_moves_nothing() -> None:
     held = tenure()
     held.saw_empty(11, 13)
