@@ -1,5 +1,6 @@
 """`laurels explain`: entry <- rule <- ruleset <- receipt <- topic, partition, offset; and a user's whole story."""
 
+from collections.abc import Iterator
 from contextlib import closing
 from typing import Annotated
 
@@ -44,7 +45,7 @@ def entry(
     settings = load_settings()
     told = explain(settings, named)
     if told is None:
-        message = f"no entry and no event is called {named}"
+        message = f"no entry and no event is called {named!r}"
         raise LaurelsError(message)
     if as_json:
         typer.echo(json.encode(told))
@@ -83,7 +84,8 @@ def user(
 
 def _tell(story: Story) -> None:
     console = Console()
-    console.print(f"user {story.user['id']}: {story.user['xp_balance']} XP, {story.user['credit_balance']} credits")
+    user = story.user
+    console.print(f"user {user['id']}: {user['xp_balance']} XP, {user['credit_balance']} credits")
     for both in story.progress:
         progress, license_ = both["progress"], both["license"]
         has = "no progress" if progress is None else f"level {progress['current_level']}, {progress['total_xp']} XP"
@@ -91,15 +93,31 @@ def _tell(story: Story) -> None:
         console.print(f"{both['specialization']}: {has}; {holds}")
     table = Table("number", "when", Column("event", overflow="fold"), Column("entries", overflow="fold"))
     for receipt in story.receipts:
-        entries = "\n".join(map(_entry_line, receipt["entries"]))
-        table.add_row(str(receipt["seq"]), receipt["occurred_at"][:19], Text(receipt["event_key"]), entries)
+        caused = Text("\n".join(_receipt_lines(receipt)))
+        table.add_row(str(receipt["seq"]), receipt["occurred_at"][:19], Text(receipt["event_key"]), caused)
     for stray in story.unreceipted:
-        table.add_row("", _when(stray), "no receipt", _entry_line(stray))
+        table.add_row("", _when(stray), "no receipt", Text(_entry_line(stray)))
     console.print(table)
+    if story.next is not None:
+        console.print(f"and more: laurels explain user {user['id']} --after {story.next}")
 
 
 def _when(row: Row) -> str:
     return str(row["advanced_at" if row["table"] == "license_progressions" else "created_at"])[:19]
+
+
+def _receipt_lines(receipt: Row) -> Iterator[str]:
+    """What a receipt caused, or that it caused nothing: its entries, its badges, a refusal."""
+    yield from map(_entry_line, receipt["entries"])
+    grant = receipt["grant"]
+    for badge in grant.get("badges", [grant["badge"]] if "badge" in grant else []):
+        yield f"badge {badge}"
+    for badge in grant.get("revoked", ()):
+        yield f"badge {badge} revoked"
+    if "refused" in grant:
+        yield f"refused: {grant['refused']}"
+    if receipt["event_key"].startswith("transfer_") and not receipt["entries"]:
+        yield "not covered by the balance"
 
 
 def _entry_line(row: Row) -> str:

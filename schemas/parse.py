@@ -73,9 +73,13 @@ def read_event(topic: str, value: bytes | None, specializations: Collection[str]
         return Refused("undecodable", "no value: a tombstone")
     if len(value) > MAX_EVENT_BYTES:
         return Refused("undecodable", f"{len(value)} bytes: more than {MAX_EVENT_BYTES}")
-    if value[:1] == b"\x00":
-        value = value[FRAME_BYTES:]
+    value = without_frame(value)
     return _read_quickly(topic, value, specializations) or _read_thoroughly(topic, value, specializations)
+
+
+def without_frame(value: bytes) -> bytes:
+    """The JSON of a value in Confluent's wire format; any other value as it is."""
+    return value[FRAME_BYTES:] if value[:1] == b"\x00" else value
 
 
 def _read_quickly(topic: str, value: bytes, specializations: Collection[str]) -> Event | None:

@@ -9,6 +9,7 @@ from typing import Any, Final, NamedTuple
 
 from psycopg2.extensions import cursor as Cursor
 
+from schemas.events import MAX_ID
 from schemas.keys import adjusting_run, make_key
 
 Row = dict[str, Any]
@@ -35,6 +36,7 @@ _TABLES: Final = {
 
 _KEYED: Final = ("xp_transactions", "credit_transactions")
 
+_ROW: Final = re.compile(r"([a-z_]+):(\d{1,19})", re.ASCII)
 _SOURCE_OF_KEY: Final = re.compile(r"(tournament|session)_(\d+)_[a-z_]+?_(\d+)(?:_r\d+(?:_reversal)?|_a[0-9a-f]{8})?")
 _RECEIVED: Final = re.compile(r"transfer_((\d+)-.+)_credit_\d+", re.DOTALL)
 
@@ -85,21 +87,25 @@ class Explained(NamedTuple):
 class Story(NamedTuple):
     """A user: balances, progress with licenses, and receipts in their order, each with the user's entries of it.
 
-    `unreceipted` are entries that no receipt caused: they came with the academy's database, or by somebody else's SQL.
+    `unreceipted` are entries that no receipt caused: they came with the academy's database, or by somebody else's SQL;
+    they are told where a story begins. Where it goes on, `next` is the number after which to ask for the rest.
     """
 
     user: Row
     progress: list[Row]
     receipts: list[Row]
     unreceipted: list[Row]
+    next: int | None
 
 
 def explain_entry(cursor: Cursor, named: str) -> Explained | None:
     """Explain the entry named by its idempotency key or as `table:id`, or the event named by its event key."""
-    table, _, id_ = named.partition(":")
-    if table in _TABLES and id_.isdecimal():
-        entry = _one(cursor, f"{_TABLES[table]} WHERE e.id = %s", id_)
-        return None if entry is None else _explained(cursor, table, entry)
+    if not _can_be_stored(named):
+        return None
+    row = _ROW.fullmatch(named)
+    if row is not None and row[1] in _TABLES and int(row[2]) <= MAX_ID:
+        entry = _one(cursor, f"{_TABLES[row[1]]} WHERE e.id = %s", row[2])
+        return None if entry is None else _explained(cursor, row[1], entry)
     for keyed in _KEYED:
         entry = _one(cursor, f"{_TABLES[keyed]} WHERE idempotency_key = %s", named)
         if entry is not None:
@@ -116,13 +122,14 @@ def fetch_story(cursor: Cursor, user_id: int, *, after: int = 0, limit: int = 1_
     if user is None:
         return None
     progress = _all(cursor, _PROGRESS, {"user": user_id})
-    receipts = _all(cursor, _STORY, {"user": user_id, "after": after, "limit": limit})
-    seqs = [receipt["seq"] for receipt in receipts]
-    entries = list(_entries(cursor, "e.receipt_seq = ANY (%(seqs)s)", {"user": user_id, "seqs": seqs}))
-    for receipt in receipts:
-        receipt["entries"] = [entry for entry in entries if entry["receipt_seq"] == receipt["seq"]]
-    unreceipted = list(_entries(cursor, "e.receipt_seq IS NULL", {"user": user_id}))
-    return Story(user, progress, receipts, unreceipted)
+    receipts = _all(cursor, _STORY, {"user": user_id, "after": after, "limit": limit + 1})
+    goes_on = len(receipts) > limit
+    caused: dict[int, list[Row]] = {receipt["seq"]: [] for receipt in receipts[:limit]}
+    for entry in _entries(cursor, "e.receipt_seq = ANY (%(seqs)s)", {"user": user_id, "seqs": list(caused)}):
+        caused[entry["receipt_seq"]].append(entry)
+    told = [receipt | {"entries": caused[receipt["seq"]]} for receipt in receipts[:limit]]
+    unreceipted = [] if after else list(_entries(cursor, "e.receipt_seq IS NULL", {"user": user_id}))
+    return Story(user, progress, told, unreceipted, told[-1]["seq"] if goes_on else None)
 
 
 def fetch_source_row(cursor: Cursor, receipt: Row) -> Row | None:
@@ -152,7 +159,14 @@ def _caused(cursor: Cursor, table: str | None, entry: Row | None, receipt: Row) 
     return Explained(table, entry, receipt, history, _ruleset(cursor, receipt), _one(cursor, _RUN, run_id), source)
 
 
+def _can_be_stored(text: str) -> bool:
+    """Whether Postgres has room for it: a NUL or half of a surrogate pair names nothing that there is."""
+    return "\0" not in text and text.encode(errors="ignore").decode() == text
+
+
 def _receipt_of(cursor: Cursor, table: str, entry: Row) -> Row | None:
+    if table == "tournament_badges":
+        return _granting(cursor, entry)
     if entry.get("receipt_seq") is not None:
         own = _one(cursor, _BY_SEQ, entry["user_id"], entry["receipt_seq"])
         received = _RECEIVED.fullmatch(entry.get("idempotency_key", ""))
@@ -164,11 +178,20 @@ def _receipt_of(cursor: Cursor, table: str, entry: Row) -> Row | None:
     return None if event_key is None else _one(cursor, _BY_EVENT_KEY, event_key)
 
 
+def _granting(cursor: Cursor, badge: Row) -> Row | None:
+    """The last receipt of the badge's tournament that granted it. The badge itself names none."""
+    key = make_key("tournament", badge["semester_id"], "result", badge["user_id"])
+    granting = None
+    for receipt in _all(cursor, _OF_SOURCE, {"key": key}):
+        grant = receipt["grant"]
+        if badge["badge_type"] in grant.get("badges", [grant.get("badge")]):
+            granting = receipt
+    return granting
+
+
 def _source_key(table: str, entry: Row) -> str | None:
-    """The event key of the source of a row that names no receipt: a badge, or what an adopted database came with."""
+    """The event key of the source of a row that names no receipt, as what an adopted database came with."""
     user_id = entry["user_id"]
-    if table == "tournament_badges":
-        return make_key("tournament", entry["semester_id"], "result", user_id)
     if table == "skill_rewards":
         return _first_key(entry["source_type"].lower(), entry["source_id"], user_id)
     match = _SOURCE_OF_KEY.fullmatch(entry.get("idempotency_key", ""))

@@ -6,8 +6,8 @@ from typing import Any
 
 from psycopg2.extensions import cursor as Cursor
 
-from schemas.events import EVENT_TOPICS, Event, SessionAttendance, Skill, TournamentResult
-from schemas.parse import read_event
+from schemas.events import EVENT_TOPICS, CreditTransfer, Event, SessionAttendance, Skill, TournamentResult
+from schemas.parse import read_event, without_frame
 from schemas.rewards import Refused
 from schemas.ruleset import from_canonical_json
 from schemas.settings import Settings
@@ -33,7 +33,7 @@ def explain(settings: Settings, named: str) -> dict[str, Any] | None:
     event = _event_in(payload, of_event, specializations) or _event_of(row, explained.receipt)
     return {
         **_told(explained, event),
-        "payload": None if payload.value is None else payload.value.decode(errors="replace"),
+        "payload": None if payload.value is None else without_frame(payload.value).decode(errors="replace"),
         "payload_missing": payload.missing,
     }
 
@@ -100,11 +100,20 @@ def _event_of(row: Row | None, receipt: Row | None) -> Event | None:
 
 
 def _rule(event: Event | None, explained: Explained) -> str | None:
+    if explained.receipt is not None and explained.receipt["origin"] == "adopted":
+        return "adopted: what the academy had counts as given"
     if event is None or explained.ruleset is None or explained.receipt is None:
         return None
-    reason = reason_for(event, from_canonical_json(explained.ruleset["content"]))
+    reason = reason_for(event, from_canonical_json(explained.ruleset["content"])) + _unmet(event, explained.receipt)
     if explained.receipt["corrects"] is None:
         return reason
     if explained.run is not None:
         return f"replay {explained.run['id']} decided again: {reason}; less what was given before"
     return f"revision {explained.receipt['revision']}: {reason}; less what was given before"
+
+
+def _unmet(event: Event, receipt: Row) -> str:
+    """What to add where the event is an order that was not met."""
+    if "refused" in receipt["grant"]:
+        return f"; refused: {receipt['grant']['refused']}"
+    return "; it did not" if isinstance(event, CreditTransfer) and "credits" not in receipt["grant"] else ""

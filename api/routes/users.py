@@ -92,13 +92,10 @@ async def progress(user_id: UserId, service: Serving) -> Progress:
 
 async def story(user_id: UserId, service: Serving, after: AfterId = 0, limit: Limit = PAGE) -> Story:
     """Tell how the user's rewards came about: receipts in their order, each with the entries it caused."""
-    found = await service.read(lambda cursor: fetch_story(cursor, user_id, after=after, limit=limit + 1))
+    found = await service.read(lambda cursor: fetch_story(cursor, user_id, after=after, limit=limit))
     if found is None:
         raise no_such(f"user {user_id}")
-    receipts = found.receipts[:limit]
-    more = receipts[-1]["seq"] if len(found.receipts) > limit else None
-    unreceipted = [] if after else found.unreceipted
-    return Story(user=found.user, progress=found.progress, receipts=receipts, unreceipted=unreceipted, next=more)
+    return Story(**found._asdict())
 
 
 async def explanation(entry: Named, service: Serving) -> Explanation:

@@ -7,7 +7,7 @@ from typing import Any
 
 import psycopg2
 import pytest
-from confluent_kafka import Producer
+from confluent_kafka import Producer, TopicPartition
 from confluent_kafka.admin import AdminClient, NewTopic
 from psycopg2.extensions import connection as Connection
 
@@ -22,6 +22,8 @@ from streams import rules
 from streams.logs import Logs
 
 RESULTS = "tournament-results"
+COMMANDS = "level-commands"
+TRANSFERS = "credit-transfers"
 Laurels = Callable[..., Any]
 
 
@@ -31,7 +33,7 @@ def event(**changes: Any) -> dict[str, Any]:
 
 
 class Academy:
-    """Records events as if they had been read from topics; `results` really are on one."""
+    """Records events as if they had been read from topics; what is published really is on one."""
 
     def __init__(self, url: str, servers: str, prefix: str, connection: Connection) -> None:
         self.url = url
@@ -41,17 +43,28 @@ class Academy:
         self.log_id = "no cluster/no topic"
         self.next_offset = 0
 
-    def make_topic(self) -> None:
+    def make_topic(self, topic: str = RESULTS) -> None:
         admin = AdminClient({"bootstrap.servers": self.servers})
-        admin.create_topics([NewTopic(self.prefix + RESULTS, 1, 1)])[self.prefix + RESULTS].result(20)
-        self.log_id = Logs({"bootstrap.servers": self.servers}, prefix=self.prefix).identify([RESULTS])[RESULTS]
+        admin.create_topics([NewTopic(self.prefix + topic, 1, 1)])[self.prefix + topic].result(20)
+        self.log_id = Logs({"bootstrap.servers": self.servers}, prefix=self.prefix).identify([topic])[topic]
 
-    def publish(self, **changes: Any) -> None:
-        """Put a result on the topic, and record it."""
+    def publish(self, topic: str = RESULTS, frame: bytes = b"", **changes: Any) -> None:
+        """Put an event on the topic, and record it."""
         producer = Producer({"bootstrap.servers": self.servers})
-        producer.produce(self.prefix + RESULTS, json.dumps(event(**changes)).encode(), b"5")
+        producer.produce(self.prefix + topic, frame + json.dumps(event(**changes)).encode(), b"5")
         assert producer.flush(20) == 0
-        self.record(RESULTS, **changes)
+        self.record(topic, **changes)
+
+    def forget_before(self, offset: int) -> None:
+        """As retention does."""
+        admin = AdminClient({"bootstrap.servers": self.servers})
+        place = TopicPartition(self.prefix + RESULTS, 0, offset)
+        admin.delete_records([place])[place].result(20)
+
+    def execute(self, statement: str) -> list[Any]:
+        with self.connection, self.connection.cursor() as cursor:
+            cursor.execute(statement)
+            return cursor.fetchall() if cursor.description else []
 
     def record(self, topic: str, **changes: Any) -> None:
         said = event(**changes)
@@ -119,13 +132,83 @@ def test_a_payload_is_never_taken_from_another_log(academy: Academy, laurels: La
     assert told["rule"] == "placement 2: 300 XP, 60 credits, 7 points a skill, badge RUNNER_UP"
 
 
-def test_a_payload_that_retention_removed_is_said_to_be_gone(academy: Academy, laurels: Laurels) -> None:
+def test_a_payload_that_retention_removed_is_said_to_be_gone(
+    real_kafka: str, academy: Academy, laurels: Laurels
+) -> None:
+    assert academy.servers == real_kafka
+    academy.make_topic()
+    for tournament in (225, 226, 227):
+        academy.publish(tournament_id=tournament, placement=2)
+    academy.forget_before(2)
+    told = laurels("entry", "tournament_226_xp_5", "--json")
+    assert (told["payload"], told["payload_missing"]) == (None, "the topic begins at offset 2 by now")
+    assert told["rule"].startswith("placement 2: 300 XP")
+    assert json.loads(laurels("entry", "tournament_227_xp_5", "--json")["payload"])["tournament_id"] == 227
+
+
+def test_a_payload_that_its_topic_never_held_is_said_to_be_missing(academy: Academy, laurels: Laurels) -> None:
     academy.make_topic()
     academy.next_offset = 5
     academy.record(RESULTS, tournament_id=227, placement=2)
     told = laurels("entry", "tournament_227_xp_5", "--json")
     assert told["payload"] is None
     assert told["payload_missing"]
+
+
+def test_a_payload_is_shown_without_confluent_s_frame(academy: Academy, laurels: Laurels) -> None:
+    academy.make_topic()
+    academy.publish(frame=b"\x00\x00\x00\x00\xff", tournament_id=227, placement=1)
+    assert json.loads(laurels("entry", "tournament_227_xp_5", "--json")["payload"])["tournament_id"] == 227
+
+
+def test_an_order_that_was_not_met_says_so(academy: Academy, laurels: Laurels) -> None:
+    academy.make_topic(COMMANDS)
+    academy.publish(COMMANDS, command_id="idle", occurred_at="2026-03-01T10:00:00Z")
+    assert (
+        laurels("entry", "command_idle_level_5", "--json")["rule"] == "a command sets nothing; refused: empty_command"
+    )
+    academy.next_offset = 0
+    academy.make_topic(TRANSFERS)
+    academy.publish(TRANSFERS, sender_id=5, receiver_id=6, amount=30, idempotency_key="k")
+    told = laurels("entry", "transfer_5-k_transfer_5", "--json")
+    assert told["rule"] == "user 5 gives user 6 30 credits, if their balance covers it; it did not"
+    story = laurels("user", "5")
+    assert "empty_command" in story
+    assert "not covered" in story
+
+
+def test_a_badge_is_traced_to_the_revision_that_granted_it(academy: Academy, laurels: Laurels) -> None:
+    academy.record(RESULTS, tournament_id=227, placement=2)
+    academy.record(RESULTS, tournament_id=227, placement=1, revision=3)
+    academy.execute(
+        """INSERT INTO tournament_badges (user_id, semester_id, badge_type, earned_at) VALUES (5, 227, 'STRAY', now())"""
+    )
+    badges = dict(academy.execute("SELECT badge_type, id FROM tournament_badges"))
+    told = {name: laurels("entry", f"tournament_badges:{id_}", "--json") for name, id_ in badges.items()}
+    assert {name: each["receipt"] and each["receipt"]["event_key"] for name, each in told.items()} == {
+        "RUNNER_UP": "tournament_227_result_5",
+        "CHAMPION": "tournament_227_result_5_r3",
+        "STRAY": None,
+    }
+    assert told["CHAMPION"]["rule"].startswith("revision 3: placement 1")
+    story = laurels("user", "5")
+    assert "badge CHAMPION" in story
+    assert "badge RUNNER_UP" in story
+    assert "revoked" in story
+
+
+def test_what_the_academy_had_is_said_to_count_as_given(academy: Academy, laurels: Laurels) -> None:
+    academy.execute(
+        """INSERT INTO users (id) VALUES (5);
+           INSERT INTO reward_receipts (event_key, seq, user_id, revision, origin, "grant", occurred_at)
+           VALUES ('session_3_presence_5', 1, 5, 1, 'adopted', '{"credits": [["SESSION_ATTENDANCE", 2]]}', now());
+           INSERT INTO credit_transactions (user_id, transaction_type, amount, idempotency_key)
+           VALUES (5, 'SESSION_ATTENDANCE', 2, 'session_3_attendance_5')"""
+    )
+    told = laurels("entry", "session_3_attendance_5", "--json")
+    assert told["receipt"]["origin"] == "adopted"
+    assert told["rule"] == "adopted: what the academy had counts as given"
+    assert told["payload_missing"] == "the receipt's origin is adopted: it was not read from a topic"
 
 
 def test_a_correction_names_what_it_corrects(academy: Academy, laurels: Laurels) -> None:
@@ -210,12 +293,40 @@ def test_a_user_s_story_is_in_the_order_it_was_recorded_and_holds_what_others_ga
     assert [receipt["event_key"] for receipt in later["receipts"]] == ["transfer_6-k_transfer_6"]
 
 
+def test_a_long_story_says_how_it_goes_on(academy: Academy, laurels: Laurels) -> None:
+    for session in (1, 2, 3):
+        academy.record("session-attendance", session_id=session, status="late")
+    whole = laurels("user", "5", "--json")
+    assert (len(whole["receipts"]), whole["next"]) == (3, None)
+    first = laurels("user", "5", "--limit", "2", "--json")
+    assert first["receipts"] == whole["receipts"][:2]
+    rest = laurels("user", "5", "--after", str(first["next"]), "--limit", "1", "--json")
+    assert (rest["receipts"], rest["next"]) == (whole["receipts"][2:], None)
+    assert laurels("user", "5", "--limit", "2").endswith(f"laurels explain user 5 --after {first['next']}\n")
+
+
+def test_a_stranger_s_words_are_text_and_no_markup(academy: Academy, laurels: Laurels) -> None:
+    academy.record("session-attendance", session_id=3, status="late")
+    academy.execute(
+        """INSERT INTO credit_transactions (user_id, transaction_type, amount, idempotency_key)
+           VALUES (5, '[b]GIFT[/x]', 7, 'gift_1')"""
+    )
+    assert "[b]GIFT[/x]" in laurels("user", "5")
+
+
 def test_people_can_read_it_too(academy: Academy, laurels: Laurels) -> None:
     academy.record(RESULTS, tournament_id=227, placement=1)
     assert "user 5: 500 XP, 100 credits" in laurels("user", "5")
     assert "rule: placement 1: 500 XP" in laurels("entry", "tournament_227_reward_5")
 
 
-@pytest.mark.parametrize("asked", [("entry", "nothing_1"), ("entry", "xp_transactions:99"), ("user", "404")])
+@pytest.mark.parametrize("asked", [("entry", "nothing_1"), ("user", "404")])
 def test_what_there_is_not_is_an_error(laurels: Laurels, asked: tuple[str, ...]) -> None:
     assert laurels(*asked) == 3
+
+
+def test_a_name_that_nothing_can_have_is_one_of_nothing(laurels: Laurels) -> None:
+    rows = ("99", "9223372036854775808", "9" * 5_000, "٣", "-1", "")
+    for named in ("", "users:5", "\udcff", "a\0b", *(f"xp_transactions:{row}" for row in rows)):
+        assert laurels("entry", named) == 3, named
+    assert laurels("user", str(2**63)) == 3
