@@ -45,7 +45,9 @@ class _Commits:
     """Looks at the positions all the time, in a thread, and notes when each was first seen where."""
 
     def __init__(self, url: str) -> None:
-        self._url = url
+        # Here, not in the thread: what is committed before it looks for the first time would count as seen late.
+        self._connection = psycopg2.connect(url, application_name="bench")
+        self._connection.autocommit = True
         self._seen: dict[Where, list[tuple[int, float]]] = {}
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._look, daemon=True)
@@ -55,6 +57,7 @@ class _Commits:
         """Stop looking."""
         self._stop.set()
         self._thread.join()
+        self._connection.close()
 
     def latencies(self, sent: dict[tuple[str, int, int], float]) -> list[float]:
         """Milliseconds of every record that was sent."""
@@ -72,17 +75,15 @@ class _Commits:
         return found
 
     def _look(self) -> None:
-        with closing(psycopg2.connect(self._url, application_name="bench")) as connection:
-            connection.autocommit = True
-            with connection.cursor() as cursor:
-                while not self._stop.is_set():
-                    cursor.execute(POSITIONS, (GROUP,))
-                    rows, now = cursor.fetchall(), time.monotonic()
-                    for topic, partition, next_offset in rows:
-                        seen = self._seen.setdefault((topic, partition), [])
-                        if not seen or seen[-1][0] < next_offset:
-                            seen.append((next_offset, now))
-                    time.sleep(LOOK_SECONDS)
+        with self._connection.cursor() as cursor:
+            while not self._stop.is_set():
+                cursor.execute(POSITIONS, (GROUP,))
+                rows, now = cursor.fetchall(), time.monotonic()
+                for topic, partition, next_offset in rows:
+                    seen = self._seen.setdefault((topic, partition), [])
+                    if not seen or seen[-1][0] < next_offset:
+                        seen.append((next_offset, now))
+                time.sleep(LOOK_SECONDS)
 
 
 def quantiles(sorted_ms: Sequence[float]) -> dict[str, float]:
