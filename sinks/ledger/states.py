@@ -206,14 +206,19 @@ def _take_licenses(cursor: Cursor, states: States) -> None:
 
 
 def _license(
-    level: int, highest: int, skills: str | None, adopted: str | None, rated_at: datetime | None, rated_tournament: int
+    level: int,
+    highest: int,
+    skills: str | None,
+    adopted: str | None,
+    rated_at: datetime | None,
+    rated_tournament: int | None,
 ) -> License:
     return License(
         level=level,
         highest_level=highest,
         skills=_ratings(skills),
         adopted_skills=_ratings(adopted),
-        rated_to=None if rated_at is None else RatingPoint(rated_at, rated_tournament),
+        rated_to=None if rated_at is None or rated_tournament is None else RatingPoint(rated_at, rated_tournament),
     )
 
 
