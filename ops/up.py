@@ -12,7 +12,7 @@ from typing import Annotated, Final
 import typer
 from msgspec import json
 
-from ops.cli import EXIT_DIFFERENT
+from ops.cli import EXIT_DIFFERENT, EXIT_INTERRUPTED
 from ops.demo import Demo, Summary
 from ops.embedded.broker import Broker
 from ops.embedded.kafka import ApacheKafka
@@ -123,7 +123,7 @@ def up(
 
     Ctrl-C stops it all; the data stay in .laurels, and the next start goes on with them. Meanwhile the other commands
     find the services by themselves when they are run in the same folder.
-    With --once the exit code is 0 only if nothing differs. Example: laurels up --demo
+    With --once the exit code is 0 only if nothing differs, and 130 if it was stopped before it knew. Example: laurels up --demo
     """
     summary: Summary | None = None
     with alone(), contextlib.suppress(Stopped):
@@ -144,9 +144,11 @@ def up(
             SERVICES_FILE.unlink(missing_ok=True)
             say("stopping")
             home.supervisor.stop()
-    if as_json and summary is not None:
+    if summary is None:
+        raise typer.Exit(EXIT_INTERRUPTED if once else 0)
+    if as_json:
         typer.echo(json.encode(summary))
-    if once and (summary is None or summary.differences):
+    if once and summary.differences:
         raise typer.Exit(EXIT_DIFFERENT)
 
 

@@ -53,9 +53,9 @@ def play(folder: Path, *arguments: str, **more: str) -> tuple[int, dict[str, flo
 
 
 @contextmanager
-def running(folder: Path, *, until: str = "running") -> Iterator[subprocess.Popen[str]]:
+def running(folder: Path, *arguments: str, until: str = "running") -> Iterator[subprocess.Popen[str]]:
     """`laurels up`, as soon as it has said a line that begins with `until`."""
-    with subprocess.Popen(COMMAND, cwd=folder, env=environ(), stderr=subprocess.PIPE, text=True) as up:
+    with subprocess.Popen([*COMMAND, *arguments], cwd=folder, env=environ(), stderr=subprocess.PIPE, text=True) as up:
         try:
             assert up.stderr is not None
             said = []
@@ -132,14 +132,24 @@ def test_ctrl_c_stops_everything_and_until_then_other_commands_find_the_services
     assert not (folder / ".laurels" / "env").exists()
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGKILL])
-def test_nothing_is_left_behind_however_it_ends_even_while_it_starts(folder: Path, number: signal.Signals) -> None:
-    with running(folder, until="topics") as up:
+@pytest.mark.parametrize(
+    ("number", "arguments", "code"),
+    [
+        (signal.SIGTERM, (), 0),
+        (signal.SIGHUP, (), 0),
+        (signal.SIGKILL, (), -9),
+        (signal.SIGINT, ("--once", "--json"), 130),
+    ],
+)
+def test_nothing_is_left_behind_however_it_ends_even_while_it_starts(
+    folder: Path, number: signal.Signals, arguments: tuple[str, ...], code: int
+) -> None:
+    with running(folder, *arguments, until="topics") as up:
         children = tree(up.pid)
         assert len(children) > 2
         up.send_signal(number)
         up.wait(DEADLINE_SECONDS)
-        assert up.returncode == (-9 if number == signal.SIGKILL else 0)
+        assert up.returncode == code
     wait_until_gone(children)
 
 
