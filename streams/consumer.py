@@ -136,7 +136,13 @@ class Consumer(driver.Consumer):
         del topics, start_new_transaction
         acknowledged, self._acknowledged = self._acknowledged, {}
         ours = {tp: offset for tp, offset in acknowledged.items() if tp in self.assignment()}
-        return await self._commit(ours) if ours else False
+        try:
+            return await self._commit(ours) if ours else False
+        except asyncio.CancelledError:
+            if _is_cancelled():
+                raise
+            # The consumer's own thread ended under the commit. Whoever leaves because of that must get to leave.
+            return False
 
     # Reading
 
@@ -198,6 +204,12 @@ class Consumer(driver.Consumer):
 
     async def verify_all_partitions_active(self) -> None:
         """Leave liveness to the age of the last commit in Postgres: Faust's figures come from sensors we do without."""
+
+
+def _is_cancelled() -> bool:
+    """Whether it is the current task that somebody cancelled, and not only what it waits for."""
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0
 
 
 class Transport(driver.Transport):
