@@ -35,10 +35,16 @@ def test_another_payload_under_a_recorded_key_changes_nothing_and_is_told(academ
         alerts = cursor.fetchall()
     assert kept == [1, "conflict", "final", "tournament_10_result_1"]
     assert alerts == [("OPS-01", "tournament_10_result_1", "firing")]
-    assert {(message.topic, message.dead_letter) for message in leaving(academy)} == {
+    told = leaving(academy)
+    assert {(message.topic, message.dead_letter) for message in told} == {
         (REWARD_ENTRIES, None),
         (dead_letter_topic(TOURNAMENT_RESULTS), letter),
         (REWARD_ALERTS, None),
+    }
+    # By these, whoever reads the topics knows a repetition: they come of what is told, and of nothing else.
+    assert {message.id for message in told if message.topic != REWARD_ALERTS} == {
+        "recorded:tournament_10_result_1",
+        "dead-letter:memory/tournament-results:tournament-results:0:1",
     }
 
 

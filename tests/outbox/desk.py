@@ -27,6 +27,7 @@ NOW = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
 DEADLINE_SECONDS = 90.0
 """Nothing takes so long, not even on a machine that is busy with other things."""
 RELAYING = Path(__file__).with_name("relaying.py")
+PARTITIONS = 3
 ROOT = RELAYING.parents[2]
 
 Record = tuple[str | None, str, bytes]
@@ -63,6 +64,16 @@ class Desk:
     def backlog(self) -> int:
         with self.connection, self.connection.cursor() as cursor:
             return outbox.backlog(cursor)
+
+    def sessions_that_did(self, statement: str) -> set[int]:
+        """The relays' sessions whose last statement was this one."""
+        with self.connection, self.connection.cursor() as cursor:
+            cursor.execute(
+                "SELECT pid FROM pg_stat_activity"
+                " WHERE datname = current_database() AND application_name = 'relay' AND query = %s",
+                (statement,),
+            )
+            return {pid for (pid,) in cursor.fetchall()}
 
     def relay(self, topic_prefix: str = "") -> Relay:
         settings = {"bootstrap.servers": self.bootstrap_servers}
@@ -108,7 +119,7 @@ def until(condition: Callable[[], bool]) -> None:
         time.sleep(0.02)
 
 
-def make_topic(bootstrap_servers: str, name: str, partitions: int = 3) -> None:
+def make_topic(bootstrap_servers: str, name: str, partitions: int = PARTITIONS) -> None:
     admin = AdminClient({"bootstrap.servers": bootstrap_servers})
     admin.create_topics([NewTopic(name, partitions, 1)])[name].result(DEADLINE_SECONDS)
 

@@ -10,8 +10,10 @@ import pytest
 
 from schemas.messages import ChangedRows
 from sinks import outbox
-from streams.relay import LOCK_CLASS, Relay
-from tests.outbox.desk import DEADLINE_SECONDS, NOW, Desk, delete_topics, make_topic, until
+from sinks.database import connector
+from streams.partitioning import partition_of
+from streams.relay import LOCK_CLASS, PRODUCER_SETTINGS, Relay
+from tests.outbox.desk import DEADLINE_SECONDS, NOW, PARTITIONS, Desk, delete_topics, make_topic, until
 
 USERS = (1, 2, 3, 4, 5, 6, 7)
 
@@ -44,6 +46,24 @@ def test_every_message_arrives_once_in_order_per_user_and_the_outbox_is_empty_af
     assert sorted(ids(records)) == sorted(written | {"3:20"})
     assert numbers_in_order(records, 3) == list(range(21))
     assert all(numbers_in_order(records, user) == list(range(20)) for user in USERS if user != 3)
+    assert [record.partition() for record in records] == [partition_of(record.key(), PARTITIONS) for record in records]
+
+
+def test_the_producer_is_idempotent_and_gives_no_message_up_by_itself(desk: Desk) -> None:
+    told: list[str] = []
+    settings = {"bootstrap.servers": desk.bootstrap_servers, "statistics.interval.ms": 20, "stats_cb": told.append}
+    relay = Relay(connector(desk.url, name="relay"), settings)
+    relay.start()
+    try:
+        desk.write((1, 1))
+        desk.drained(relay)
+        asked = len(told)
+        until(lambda: len(told) > asked)
+    finally:
+        relay.stop()
+    # What is told of the broker's knowing the producer again is told of idempotent ones alone.
+    assert msgspec.json.decode(told[-1])["eos"]["idemp_state"] == "Assigned"
+    assert PRODUCER_SETTINGS["message.timeout.ms"] == 0
 
 
 def test_a_message_is_a_cloud_event_with_its_value_untouched(desk: Desk) -> None:
@@ -100,6 +120,8 @@ def test_a_relay_stands_by_while_another_holds_the_lanes_and_takes_over_when_it_
         with desk.relaying() as standby:
             desk.write((1, 2))
             desk.drained()
+            # It has asked for every lane, and now just sees whether its connection stands.
+            until(lambda: len(desk.sessions_that_did("SELECT 1")) == 1)
             assert standby.counts.lanes == 0
             process.kill()
             until(lambda: standby.counts.lanes == outbox.LANES)

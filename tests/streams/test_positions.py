@@ -209,6 +209,8 @@ def test_kafka_is_asked_outside_any_transaction_and_what_came_meanwhile_is_not_f
     [
         pytest.param(LogState("cluster/topic", 8, 10), 8, id="retention passed the position"),
         pytest.param(LogState("cluster/topic", 0, 3), 3, id="the log was cut off"),
+        pytest.param(LogState("cluster/topic", 6, 10), 6, id="of one record"),
+        pytest.param(LogState("cluster/topic", 0, 4), 4, id="cut off by one record"),
     ],
 )
 def test_a_hole_stops_its_partition_until_somebody_accepts_it(
@@ -226,6 +228,17 @@ def test_a_hole_stops_its_partition_until_somebody_accepts_it(
     assert next_offsets(connection) == [goes_on]
     assert firing(connection) == []
     assert audited(connection) == [("ada", "positions skip", "tournament-results/0")]
+
+
+@pytest.mark.parametrize(
+    "log", [LogState("cluster/topic", 5, 10), LogState("cluster/topic", 0, 5)], ids=["start", "end"]
+)
+def test_a_log_that_starts_or_ends_right_where_the_position_is_has_no_hole(
+    connection: Connection, log: LogState
+) -> None:
+    move(connection, stretch(take(connection), 0, 5))
+    take(connection, log=log)
+    assert firing(connection) == []
 
 
 def test_the_alert_of_a_hole_names_the_missing_range(connection: Connection) -> None:

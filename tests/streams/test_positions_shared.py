@@ -4,6 +4,7 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
+from typing import Any
 
 import psycopg2
 import pytest
@@ -78,8 +79,12 @@ def in_the_background(url: str, work: Callable[[Cursor], object]) -> Future[None
 
 
 def until_somebody_waits(connection: Connection) -> None:
+    until_it_waits_or_is_done(connection, Future())
+
+
+def until_it_waits_or_is_done(connection: Connection, work: Future[None]) -> None:
     deadline = time.monotonic() + PATIENCE_SECONDS
-    while not rows(connection, WAITING):
+    while not (work.done() or rows(connection, WAITING)):
         assert time.monotonic() < deadline
         time.sleep(0.01)
 
@@ -120,6 +125,27 @@ def test_a_batch_that_meets_a_claim_in_flight_waits_for_it_and_is_fenced(
         until_somebody_waits(connection)
         rival.commit()
     assert isinstance(batch.exception(PATIENCE_SECONDS), Fenced)
+    assert rows(connection, "SELECT owner, next_offset FROM partition_positions") == [(RIVAL, 0)]
+
+
+def test_no_batch_gets_in_between_what_a_claim_reads_and_what_it_writes(
+    database_url: str, connection: Connection, rival: Connection
+) -> None:
+    ours = Claim(*LOW, take(connection, LOW), 0, 5, 10)
+    batches: list[Future[None]] = []
+
+    class Interrupted(Cursor):
+        """A batch begins when the first rows have been read, and gets as far as it can."""
+
+        def fetchall(self) -> list[tuple[Any, ...]]:
+            if not batches:
+                batches.append(in_the_background(database_url, lambda cursor: advance(cursor, GROUP, ME, [ours])))
+                until_it_waits_or_is_done(connection, batches[0])
+            return super().fetchall()
+
+    with rival, rival.cursor(cursor_factory=Interrupted) as cursor:
+        claim(cursor, GROUP, RIVAL, 2, {LOW: LOG})
+    assert isinstance(batches[0].exception(PATIENCE_SECONDS), Fenced)
     assert rows(connection, "SELECT owner, next_offset FROM partition_positions") == [(RIVAL, 0)]
 
 
