@@ -2,6 +2,7 @@
 
 import io
 import json
+import os
 from base64 import b64encode
 from collections import Counter
 from pathlib import Path
@@ -311,3 +312,14 @@ def test_generate_writes_the_same_lines_to_standard_output(
     assert run("generate", *SMALL, "-o", str(file)) == 0
     assert file.read_bytes() == printed
     assert len(printed.splitlines()) > 50
+
+
+def test_a_reader_who_has_enough_is_no_error(
+    monkeypatch: pytest.MonkeyPatch, capfdbinary: pytest.CaptureFixture[bytes]
+) -> None:
+    reader, writer = os.pipe()
+    os.close(reader)
+    with os.fdopen(writer, "w") as pipe:
+        monkeypatch.setattr("sys.stdout", pipe)
+        assert run("generate", *SMALL) == 0
+    assert capfdbinary.readouterr().err == b""
