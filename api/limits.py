@@ -3,7 +3,6 @@
 import asyncio
 import time
 from collections import OrderedDict
-from collections.abc import Callable
 from http import HTTPStatus
 from typing import Annotated, Final
 
@@ -29,15 +28,14 @@ AfterId = Annotated[int, Query(ge=0, le=MAX_ID, description="From the one after 
 class RateLimits:
     """A bucket of tokens per caller: `burst` at once, refilled by `rate` a second."""
 
-    def __init__(self, rate: float, burst: int, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, rate: float, burst: int) -> None:
         self._rate = rate
         self._burst = float(burst)
-        self._clock = clock
         self._buckets: OrderedDict[str, tuple[float, float]] = OrderedDict()
 
     def wait_seconds(self, caller: str) -> float:
         """Take one from the caller's bucket: 0, or for how long there is none."""
-        now = self._clock()
+        now = time.monotonic()
         left, since = self._buckets.pop(caller, (self._burst, now))
         left = min(self._burst, left + (now - since) * self._rate)
         allowed = left >= 1

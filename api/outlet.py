@@ -18,6 +18,7 @@ from schemas.events import Event, event_subject, event_time
 
 MOST_WAITING: Final = 1_000
 MOST_AT_ONCE: Final = 100
+STOP_SECONDS: Final = 15.0
 STUCK_SECONDS: Final = 60.0
 """Longer than any wait for the brokers: a thread that is busy with one group for so long hangs."""
 
@@ -51,10 +52,10 @@ class Outlet:
         """Begin to publish."""
         self._thread.start()
 
-    def close(self, timeout_seconds: float = 15.0) -> None:
+    def close(self) -> None:
         """Publish what waits, and stop."""
         self._orders.put(None)
-        self._thread.join(timeout_seconds)
+        self._thread.join(STOP_SECONDS)
 
     def alive(self) -> bool:
         """Whether it gets on with its work."""

@@ -20,6 +20,7 @@ from bench.workload import PARTITIONS, TOPICS, Record, make_workload
 from schemas.settings import Settings
 from sinks.database import connector
 from sinks.ledger import Identity, Ledger
+from sinks.ledger.rows import COLUMNS
 from sinks.positions import LogState
 from streams import interpreter, rules
 from streams.intake import Intake
@@ -39,14 +40,7 @@ LEDGER_ROWS: Final = {
         "occurred_at"
     ),
     "tournament_badges": "user_id, semester_id, badge_type, earned_at, revoked_at",
-    "xp_transactions": (
-        "user_id, transaction_type, amount, balance_after, semester_id, specialization_id, idempotency_key, receipt_seq, "
-        "created_at"
-    ),
-    "credit_transactions": (
-        "user_id, transaction_type, amount, balance_after, semester_id, idempotency_key, receipt_seq, created_at"
-    ),
-    "skill_rewards": "user_id, source_type, source_id, skill_name, points_awarded, receipt_seq, created_at",
+    **{name: COLUMNS[name] for name in ("xp_transactions", "credit_transactions", "skill_rewards")},
 }
 """What counts as ledger rows, and the columns that are written. Not receipts, states, positions or outbox."""
 

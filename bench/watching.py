@@ -42,12 +42,12 @@ class Progress:
         return (self.last - self.first) / (self.last_at - self.first_at)
 
 
-def recorded_of(group: str, counts: Mapping[tuple[str, int], int], *, times: int = 1) -> Look:
+def recorded_of(group: str, counts: Mapping[tuple[str, int], int]) -> Look:
     """Looks at the positions of `group`; a position may stand beyond the last record, past a transaction's marker."""
 
     def look(cursor: Cursor) -> int:
         cursor.execute(POSITIONS, (group,))
-        return sum(min(offset, times * counts.get((topic, partition), 0)) for topic, partition, offset in cursor)
+        return sum(min(offset, counts.get((topic, partition), 0)) for topic, partition, offset in cursor)
 
     return look
 

@@ -40,13 +40,12 @@ def users_of(events: int) -> int:
     return max(FEWEST_USERS, events // EVENTS_PER_USER)
 
 
-def make_workload(events: int, *, seed: int = 1) -> Iterator[Record]:
+def make_workload(events: int) -> Iterator[Record]:
     """So many events in time order: tournament results and attendance half and half, 2 % of them corrections."""
     spec = SeasonSpec(
         users=users_of(events),
         tournaments=4 + int(events * 0.65 / _TOURNAMENT_SIZE),
         sessions=4 + int(events * 0.65 / _SESSION_SIZE),
-        seed=seed,
         duplicates=0.0,
         corrections=0.02,
         first_id=FIRST_SOURCE,

@@ -11,7 +11,7 @@ until then either has ended or is among those. Once they have all ended, no row 
 
 import hashlib
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -212,9 +212,7 @@ def fetch_block(cursor: Cursor, sealed: Sealed, first_id: int, last_id: int) -> 
     return Block(row_count, bytes(rows_hash), bytes(marks))
 
 
-def seal_ledger(
-    connect: Connect, *, wait_seconds: float = 10.0, go_on: Callable[[], bool] = lambda: True
-) -> Iterator[Progress]:
+def seal_ledger(connect: Connect, *, wait_seconds: float = 10.0) -> Iterator[Progress]:
     """Seal all that is there now and settles within `wait_seconds`; one `Progress` for each seal, the total last.
 
     Safe beside anything, itself included: each seal is one transaction under an advisory lock.
@@ -226,7 +224,7 @@ def seal_ledger(
         deadline = time.monotonic() + wait_seconds
         with connection:
             writers = fetch_writers(cursor)
-        while writers and go_on():
+        while writers:
             if time.monotonic() >= deadline:
                 yield Progress(waits_for=len(writers))
                 return
@@ -235,7 +233,7 @@ def seal_ledger(
                 writers &= fetch_writers(cursor)
         done = Progress()
         for sealed in LEDGER:
-            while go_on():
+            while True:
                 with connection:
                     made = _seal_next(cursor, sealed, counters[sealed.table])
                 if made is None or made.busy:

@@ -44,13 +44,12 @@ class Recorder:
         telemetry: Telemetry,
         *,
         topic_prefix: str = "",
-        specializations: frozenset[str] = frozenset(),
     ) -> None:
         self._take_over = take_over
         self._bounds = bounds
         self._telemetry = telemetry
         self._prefix = topic_prefix
-        self.specializations = specializations
+        self.specializations: frozenset[str] = frozenset()
         self.acknowledge: Callable[[TP, int], None] = lambda _tp, _offset: None
         self.failure: asyncio.Future[BaseException] = asyncio.get_running_loop().create_future()
         self._tenures = Tenures()

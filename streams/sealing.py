@@ -16,17 +16,16 @@ from streams.schedule import Task
 WAIT_SECONDS: Final = 5.0
 """Who writes for longer is waited for by the next round."""
 
+TAMPERED: Final = "OPS-11"
+SHOWN: Final = 5
+"""So much of what differs under one seal is said in an alert; the rest is counted."""
+
 Step = TypeVar("Step")
 
 
 def sealing_task(connect: Connect, *, every_seconds: float) -> Task:
     """Seal what has settled, every so often. The head it answers with stands in the worker's log, too: an anchor there."""
     return Task("seal", every_seconds, lambda: _seal(connect))
-
-
-TAMPERED: Final = "OPS-11"
-SHOWN: Final = 5
-"""So much of what differs under one seal is said in an alert; the rest is counted."""
 
 
 def _seal(connect: Connect) -> dict[str, Any]:

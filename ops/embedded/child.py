@@ -16,6 +16,7 @@ from schemas.errors import LaurelsError
 
 _PR_SET_PDEATHSIG: Final = 1
 _POLL_SECONDS: Final = 0.05
+LAST_LINES: Final = 5
 
 START_SECONDS: Final = 120.0
 """How long a server may take until it answers, on a machine that is busy starting others, too."""
@@ -106,10 +107,10 @@ class Child:
         """What the process ended with; None while it runs."""
         return self._process.poll()
 
-    def last_words(self, lines: int = 5) -> str:
+    def last_words(self) -> str:
         """The end of its log."""
         text = self._log.read_text(encoding="utf-8", errors="replace") if self._log.exists() else ""
-        return " | ".join(line.strip() for line in text.splitlines()[-lines:])
+        return " | ".join(line.strip() for line in text.splitlines()[-LAST_LINES:])
 
     def wait_until(self, ready: Callable[[], bool], *, seconds: float = START_SECONDS) -> None:
         """Wait until `ready`; a process that ends before, or takes longer, is `NotStarted`."""

@@ -5,7 +5,7 @@ import fcntl
 import os
 import shutil
 import subprocess
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
@@ -81,7 +81,6 @@ class ApacheKafka:
         nodes: int = 1,
         cache: Path = CACHE,
         heap: str = HEAP,
-        settings: Mapping[str, str] | None = None,
         lasting: bool = False,
     ) -> None:
         """`lasting` has Java compile what it does often again, and better, which pays after some minutes."""
@@ -90,7 +89,6 @@ class ApacheKafka:
         self._cache = cache
         self._heap = heap
         self._compiling = () if lasting else (QUICKLY,)
-        self._settings = dict(settings or {})
         self._children: dict[int, Child] = {}
         self._ports: dict[int, int] = {}
         self._controllers: dict[int, int] = {}
@@ -180,7 +178,6 @@ class ApacheKafka:
             # Kept on the heap all the time: by default it is half of ours.
             "log.cleaner.dedupe.buffer.size": str(4 * 1024 * 1024),
             "default.replication.factor": replicas,
-            **self._settings,
         }
         text = "".join(f"{name}={value}\n" for name, value in properties.items())
         (home / "server.properties").write_text(text, encoding="utf-8")
