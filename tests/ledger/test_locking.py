@@ -3,6 +3,7 @@
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
+from dataclasses import replace
 from time import monotonic, sleep
 from typing import Any
 
@@ -13,10 +14,11 @@ from psycopg2.extensions import cursor as Cursor
 
 from schemas.events import SESSION_ATTENDANCE, TOURNAMENT_RESULTS, TOURNAMENT_ROSTERS
 from schemas.settings import Settings
+from sinks.batch import Batch, Claim
 from sinks.database import connector
 from sinks.ledger import Identity, Ledger, RetryPolicy, ledger
 from streams import rules
-from tests.oracle.academy_log import AT, GROUP, OWNER, Academy, presence, result
+from tests.oracle.academy_log import AT, GROUP, OWNER, Academy, presence, record, result
 
 PATIENCE_SECONDS = 90.0
 WAITING = "SELECT 1 FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
@@ -82,6 +84,16 @@ def test_receipts_are_numbered_once_their_users_are_locked(academy: Academy, riv
     assert last > meanwhile
 
 
+def test_what_a_batch_decides_on_is_read_under_the_users_locks(academy: Academy, rival: Cursor) -> None:
+    academy.tell(SESSION_ATTENDANCE, presence(1, 10))
+    academy.publish(SESSION_ATTENDANCE, presence(1, 11))
+    rival.execute("SELECT 1 FROM users WHERE id = 1 FOR UPDATE")
+    rival.execute("UPDATE specialization_progress SET completed_sessions = completed_sessions + 5 WHERE student_id = 1")
+    with recording(academy):
+        rival.connection.commit()
+    assert query(academy, "SELECT completed_sessions FROM specialization_progress") == [(7,)]
+
+
 ROSTERS = [{"tournament_id": id_, "participants": 4, "finalized_at": AT} for id_ in (9, 8)]
 
 
@@ -131,6 +143,16 @@ def test_sessions_that_a_server_lost_by_failing_over_are_created_again(academy: 
     query(academy, f"SET session_replication_role = replica; {FORGET_SESSIONS}; {END_OTHER_SESSIONS}")
     academy.tell(SESSION_ATTENDANCE, presence(2, 10))
     assert query(academy, "SELECT id FROM sessions") == [(10,)]
+
+
+def test_halves_of_a_batch_claim_up_to_and_from_where_they_part(academy: Academy) -> None:
+    told = [academy.delivery(record(SESSION_ATTENDANCE, offset, presence(1, offset))) for offset in (5, 7)]
+    whole = Claim(SESSION_ATTENDANCE, 0, 1, 5, 9, 9)
+    first, second = ledger._halves(Batch(told, [whole]))
+    assert [list(first.claims), list(second.claims)] == [
+        [replace(whole, next_offset=6)],
+        [replace(whole, from_offset=6)],
+    ]
 
 
 class Clock:
