@@ -26,6 +26,7 @@ from sinks.ledger.adjusting import Adjusted, Amounts, refuse_decreases
 from sinks.ledger.fold import Folded
 from sinks.ledger.foresight import Foresight
 from sinks.ledger.rosters import KeptRoster, as_kept, fetch_rosters
+from sinks.ledger.rules import source_keys
 from sinks.ledger.rulesets import fetch_active_ruleset, fetch_levels
 from sinks.ledger.transaction import Decided
 from sinks.replay_plan import fetch_sources, has_badge, is_dead_letter
@@ -106,7 +107,7 @@ class Planning:
     def take(self, deliveries: Sequence[Delivery]) -> None:
         """Take the next deliveries in."""
         self._events += len(deliveries)
-        unsettled, folded = self._foresight.take(deliveries)
+        unsettled, folded = self._foresight.take(deliveries, source_keys(deliveries, rules))
         for table in APPENDED:
             self._appended[table] += len(folded.rows.copies[table])
         self._appended["license_progressions"] += len(folded.rows.progressions)

@@ -16,6 +16,7 @@ from schemas.settings import Settings
 from sinks.batch import Delivery, RuleChange
 from sinks.ledger.adjusting import is_ruled
 from sinks.ledger.foresight import Foresight
+from sinks.ledger.rules import source_keys
 from sinks.ledger.rulesets import fetch_levels
 from sinks.ledger.transaction import Decided
 from sinks.replay_plan import fetch_given
@@ -74,10 +75,11 @@ class Simulation:
 
     def take(self, deliveries: Sequence[Delivery]) -> None:
         """Take the next events in."""
-        ruled = [event for event in (delivery.parsed for delivery in deliveries) if is_ruled(event)]
+        keys = source_keys(deliveries, rules)
+        ruled = [key for delivery, key in zip(deliveries, keys, strict=True) if is_ruled(delivery.parsed)]
         self._events += len(ruled)
-        self._add_given({rules.base_key(event) for event in ruled} - self._known)
-        unsettled, folded = self._foresight.take(deliveries)
+        self._add_given(set(ruled) - self._known)
+        unsettled, folded = self._foresight.take(deliveries, keys)
         for delivery, decision in zip(unsettled, folded.decisions, strict=True):
             if isinstance(decision, Grant) and is_ruled(delivery.parsed):
                 self._add_grant(delivery.parsed.user_id, decision)

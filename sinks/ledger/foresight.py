@@ -2,15 +2,17 @@
 
 from collections.abc import Sequence
 from itertools import repeat
+from typing import Any
 
 import msgspec
+from msgspec import structs
 from psycopg2.extensions import cursor as Cursor
 from psycopg2.extras import register_default_jsonb
 
 from schemas.events import CreditTransfer, TournamentResult, event_subject
+from schemas.rewards import Source
 from sinks.batch import Delivery, RuleChange
 from sinks.ledger.fold import Folded, Policy, fold
-from sinks.ledger.rules import source_keys
 from sinks.ledger.settled import find_settled
 from sinks.ledger.states import States, fetch_sources, load_results, read_states
 from sinks.ledger.transaction import Decided, KeyedEvent, policy_for, reward_events, wanted_sources
@@ -36,10 +38,10 @@ class Foresight:
         self._known: set[str] = set()
         self._rated: set[int] = set()
         self._policy = Policy(basis.ruleset, {basis.ruleset.hash: basis.ruleset})
+        self._shared: dict[Any, Any] = {}
 
-    def take(self, deliveries: Sequence[Delivery]) -> tuple[list[Delivery], Folded]:
-        """The deliveries that were not settled before, and what they come to."""
-        keys = source_keys(deliveries, self._basis.rules)
+    def take(self, deliveries: Sequence[Delivery], keys: Sequence[str]) -> tuple[list[Delivery], Folded]:
+        """The deliveries that were not settled before, and what they come to. `keys` are their `source_keys`."""
         settled = find_settled(self._cursor, deliveries, keys, self._rule_change)
         unsettled = [delivery for index, delivery in enumerate(deliveries) if index not in settled]
         keys = [key for index, key in enumerate(keys) if index not in settled]
@@ -56,7 +58,24 @@ class Foresight:
             origin="replay",
             rule_change=self._rule_change,
         )
+        for key, event in events:
+            sources = self.states.users[event_subject(event)].sources
+            if key in sources:
+                sources[key] = self._share(sources[key])
         return unsettled, folded
+
+    def _share(self, source: Source) -> Source:
+        """`source` made of parts that others have, too: hundreds of thousands give the same few things."""
+        shared = self._shared.setdefault
+        return structs.replace(
+            source,
+            ruleset=shared(source.ruleset, source.ruleset),
+            specialization=shared(source.specialization, source.specialization),
+            xp_given=shared(tuple(source.xp_given.items()), source.xp_given),
+            skills_given=shared(tuple(source.skills_given.items()), source.skills_given),
+            badges=shared(source.badges, source.badges),
+            counted=shared(source.counted, source.counted),
+        )
 
     def _load(self, keyed: Sequence[KeyedEvent]) -> None:
         events = [event for _, event in keyed]
@@ -78,7 +97,8 @@ class Foresight:
             return
         self._known |= wanted.keys()
         found = fetch_sources(self._cursor, wanted)
-        for key, source in found.items():
-            self.states.users[wanted[key].user_id].sources[key] = source
+        for key, want in wanted.items():
+            if key in found:
+                self.states.users[want.user_id].sources[key] = found[key]
         pinned = policy_for(self._cursor, found.values(), self._basis.ruleset).pinned
         self._policy = Policy(self._basis.ruleset, {**self._policy.pinned, **pinned})
