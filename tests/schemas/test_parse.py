@@ -181,6 +181,7 @@ def test_a_skill_may_be_named_twice_and_stays_in_the_list() -> None:
 TIMES = {
     "2000-01-01T00:00:00Z": datetime(2000, 1, 1, tzinfo=UTC),
     "1999-12-31T23:00:00-01:00": datetime(2000, 1, 1, tzinfo=UTC),
+    "2000-01-01T00:00:00.0000000Z": datetime(2000, 1, 1, tzinfo=UTC),
     "2024-05-01T10:00:00+02:00": datetime(2024, 5, 1, 8, tzinfo=UTC),
     "2024-05-01T10:00:00-00:00": datetime(2024, 5, 1, 10, tzinfo=UTC),
     "2024-05-01T10:00:00+23:59": datetime(2024, 4, 30, 10, 1, tzinfo=UTC),
