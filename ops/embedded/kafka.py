@@ -19,8 +19,10 @@ POM: Final = Path(__file__).with_name("pom.xml")
 CACHE: Final = Path(".cache/kafka")
 """Where the jars are kept, relative to the current folder."""
 HEAP: Final = "256m"
-QUICKLY: Final = "-XX:TieredStopAtLevel=1"
+QUICKLY: Final = ("-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1")
 """Java compiles once and lightly: starting takes the least, and a broker that is soon stopped does, too."""
+LASTINGLY: Final = ("-XX:+UseG1GC", "-XX:MaxGCPauseMillis=20")
+"""As Kafka's own script starts it: by the serial collector the broker stood still for up to 50 ms every few seconds."""
 
 
 class NoKafka(LaurelsError):
@@ -88,7 +90,7 @@ class ApacheKafka:
         self._nodes = range(1, nodes + 1)
         self._cache = cache
         self._heap = heap
-        self._compiling = () if lasting else (QUICKLY,)
+        self._compiling = LASTINGLY if lasting else QUICKLY
         self._children: dict[int, Child] = {}
         self._ports: dict[int, int] = {}
         self._controllers: dict[int, int] = {}
@@ -146,7 +148,7 @@ class ApacheKafka:
     def _java(self) -> list[str]:
         jars = fetch_jars(self._cache)
         return [
-            *(find_java(), f"-Xmx{self._heap}", "-XX:+UseSerialGC", *self._compiling, "-Xshare:auto"),
+            *(find_java(), f"-Xmx{self._heap}", *self._compiling, "-Xshare:auto"),
             "-Dorg.slf4j.simpleLogger.defaultLogLevel=warn",
             *("-cp", f"{jars}{os.sep}*"),
         ]
