@@ -162,7 +162,7 @@ def _print(outcome: Outcome) -> None:
 
 @contextmanager
 def _cursor(settings: Settings, *, snapshot: bool = False) -> Iterator[Cursor]:
-    with closing(connector(settings.database_url, name="laurels-rules", timeouts=PATIENT)()) as connection:
+    with closing(connector(settings.database_url, name="laurels rules", timeouts=PATIENT)()) as connection:
         if snapshot:
             connection.set_session(isolation_level="REPEATABLE READ", readonly=True)
         with connection, connection.cursor() as cursor:

@@ -124,7 +124,7 @@ def verify(
     """
     began = monotonic()
     try:
-        connect = connector(database_url, name="laurels-verify", timeouts=PATIENT)
+        connect = connector(database_url, name="laurels verify", timeouts=PATIENT)
         with closing(Snapshot(connect)) as snapshot:
             shares = processes or min(len(os.sched_getaffinity(0)), MOST_PROCESSES)
             report = None

@@ -23,7 +23,7 @@ OLDEST_VERSION: Final = 14
 def check_postgres(settings: Settings) -> Iterator[Finding]:
     """Everything about Postgres, as far as it answers."""
     try:
-        connection = connector(settings.database_url, name="laurels-doctor")()
+        connection = connector(settings.database_url, name="laurels doctor")()
     except psycopg2.Error as error:
         yield failed(
             "Postgres", redact(" ".join(str(error).split())), "start it, or mend DATABASE_URL (see docs/settings.md)"

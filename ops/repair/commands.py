@@ -97,7 +97,7 @@ def _find(settings: Settings, connect: Connect, user_id: int | None) -> Damage:
 
 
 def _connector(settings: Settings) -> Connect:
-    return connector(settings.database_url, name="laurels-repair", timeouts=PATIENT)
+    return connector(settings.database_url, name="laurels repair", timeouts=PATIENT)
 
 
 def _print(findings: Findings, *, as_json: bool) -> None:

@@ -219,7 +219,7 @@ def _planned(settings: Settings, plan_hash: str) -> Request:
 
 def _plan(settings: Settings, request: Request) -> Plan:
     began = monotonic()
-    connection = connector(settings.database_url, name="laurels-replay-plan", timeouts=PATIENT)()
+    connection = connector(settings.database_url, name="laurels replay plan", timeouts=PATIENT)()
     with closing(connection), progress_bar() as bar:
         connection.set_session(isolation_level="REPEATABLE READ", readonly=True)
         task = bar.add_task("planned", total=request.events)
@@ -284,4 +284,4 @@ def _told() -> Iterator[None]:
 
 
 def _connect(settings: Settings) -> Connect:
-    return connector(settings.database_url, name="laurels-replay")
+    return connector(settings.database_url, name="laurels replay")

@@ -33,7 +33,7 @@ def resolve(
     now = datetime.now(UTC)
     wanted = tuple(dict.fromkeys(topics or EVENT_TOPICS)), parse_partitions(partitions)
     bounds = parse_bound(start, "--from", now), parse_bound(end, "--to", now)
-    with transaction(connector(settings.database_url, name="laurels-replay")) as cursor:
+    with transaction(connector(settings.database_url, name="laurels replay")) as cursor:
         live = find_live(cursor, settings.group, *wanted)
     parts = find_parts(settings, live, start=bounds[0], end=bounds[1])
     return Request(parts=parts, users=tuple(sorted(set(users or ()))))

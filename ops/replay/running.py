@@ -112,7 +112,7 @@ def _opening(settings: Settings, request: Request, run_id: str, rule_change: Rul
         # As many as there may be: a worker let them pass, or an operator skipped them.
         dead_letters_in_a_row=request.events,
         purpose=Purpose(origin="replay", announce=request.announce, rule_change=rule_change),
-        session="laurels-replay",
+        session="laurels replay",
     )
 
 

@@ -58,7 +58,7 @@ def run(settings: Settings, started: ReplayRun, advanced: Advanced) -> dict[str,
     request = msgspec.convert(started.request, Request)
     parts = remaining(request.parts, started.checkpoints)
     began = monotonic()
-    holding = connector(settings.database_url, name=f"laurels-replay-{started.id}", timeouts=HOLDING)()
+    holding = connector(settings.database_url, name=f"laurels replay {started.id}", timeouts=HOLDING)()
     holding.autocommit = True
     try:
         with holding.cursor() as cursor:

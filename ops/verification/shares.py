@@ -131,6 +131,6 @@ def _end_with_them(connection: Connection) -> None:
 
 
 def _prove(order: Order) -> Proof:
-    connect = connector(order.database_url, name="laurels-verify", timeouts=order.timeouts)
+    connect = connector(order.database_url, name="laurels verify", timeouts=order.timeouts)
     with closing(Snapshot(connect, order.share, order.exported)) as snapshot:
         return Verification(snapshot, KafkaTopics(order.kafka, order.prefix), order.group).prove()

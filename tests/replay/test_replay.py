@@ -19,7 +19,7 @@ from tests.oracle.test_verify import SECONDS, Broker
 from tests.replay.rows import EVENTS, SKILLS, Laurels, everything, query, restore_empty
 
 RATINGS = "SELECT l.user_id, (football_skills->'passing'->>'results')::int FROM user_licenses l WHERE user_id IN (4, 5) ORDER BY 1"
-OURS = "datname = current_database() AND application_name LIKE 'laurels-replay%'"
+OURS = "datname = current_database() AND application_name LIKE 'laurels replay%'"
 
 
 def test_a_replay_of_what_was_applied_changes_no_row(academy: Academy, laurels: Laurels) -> None:

@@ -27,7 +27,7 @@ SELECT 1 FROM pg_locks WHERE NOT granted AND relation = 'reward_receipts'::regcl
    AND database = (SELECT oid FROM pg_database WHERE datname = current_database())
 """
 HOLDING = (
-    "SELECT 1 FROM pg_stat_activity WHERE datname = current_database() AND application_name LIKE 'laurels-replay-%'"
+    "SELECT 1 FROM pg_stat_activity WHERE datname = current_database() AND application_name LIKE 'laurels replay %'"
 )
 
 
