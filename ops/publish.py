@@ -212,11 +212,16 @@ def _progress(console: Console) -> Progress:
 
 
 def _summary(outcome: Outcome, *, refused: bool) -> str:
-    bad = f"{len(outcome.bad)} bad lines"
+    bad = _count(len(outcome.bad), "bad line")
     if refused:
         return f"nothing published: {bad}"
     said = "would publish" if outcome.dry_run else "published"
     topics = ", ".join(f"{count} on {topic}" for topic, count in sorted(outcome.topics.items()))
     unchecked = f", {outcome.unchecked} of them unchecked bytes" if outcome.unchecked else ""
     left_out = f"; left out {bad}" if outcome.bad else ""
-    return f"{said} {outcome.published} records in {outcome.seconds:.1f} s ({topics or 'none'}){unchecked}{left_out}"
+    records = _count(outcome.published, "record")
+    return f"{said} {records} in {outcome.seconds:.1f} s ({topics or 'none'}){unchecked}{left_out}"
+
+
+def _count(number: int, of: str) -> str:
+    return f"{number} {of}" if number == 1 else f"{number} {of}s"

@@ -139,7 +139,7 @@ def test_a_dry_run_needs_no_broker_and_sends_nothing(
     monkeypatch.chdir(file.parent)
     file.write_text(line("tournament-results") + "\n", encoding="utf-8")
     assert run("publish", str(file), "--dry-run") == 0
-    assert "would publish 1 records" in capsys.readouterr().err
+    assert "would publish 1 record in" in capsys.readouterr().err
     assert run("publish", str(file)) == 3
     assert "KAFKA_BOOTSTRAP_SERVERS" in capsys.readouterr().err
 
