@@ -62,7 +62,7 @@ def read_object(value: bytes) -> dict[str, Any]:
     try:
         document = json.loads(text, parse_constant=_refuse_constant, parse_int=_read_integer)
     except json.JSONDecodeError as error:
-        raise Undecodable(f"not JSON: {error.msg} at character {error.pos}") from error
+        raise Undecodable(f"not JSON: {error.msg.removesuffix(' at')} at character {error.pos}") from error
     if any(escape["lone"] for escape in _ESCAPES.finditer(text)):
         raise Undecodable("not JSON: a lone surrogate")
     if not isinstance(document, dict):
