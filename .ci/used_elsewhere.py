@@ -44,3 +44,7 @@ _.apply
 
 # Rich looks for this on a column of a progress bar.
 _.render
+
+# Read by the console's templates, or by Jinja itself.
+_.y, _.height, _.pieces, _.finished_at
+_.filters, _.globals

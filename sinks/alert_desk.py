@@ -22,6 +22,8 @@ SELECT to_jsonb(a) FROM reward_alerts a
 
 _SHOW: Final = "SELECT to_jsonb(a) FROM reward_alerts a WHERE fingerprint LIKE %s ORDER BY fingerprint LIMIT 2"
 
+_COUNT: Final = "SELECT kind, count(*) FROM reward_alerts WHERE status = 'firing' GROUP BY kind"
+
 _SILENCES: Final = "SELECT to_jsonb(s) FROM alert_silences s WHERE expires_at > now() ORDER BY id"
 
 _SILENCE: Final = """
@@ -70,6 +72,12 @@ def fetch_alert(cursor: Cursor, fingerprint: str) -> Row | None:
     cursor.execute(_SHOW, (fingerprint.replace("%", "").replace("_", "") + "%",))
     rows = cursor.fetchall()
     return rows[0][0] if len(rows) == 1 else None
+
+
+def count_firing(cursor: Cursor) -> dict[str, int]:
+    """How many alerts fire, by kind."""
+    cursor.execute(_COUNT)
+    return dict(cursor.fetchall())
 
 
 def list_silences(cursor: Cursor) -> list[Row]:

@@ -1,6 +1,6 @@
 """Replays as whoever asks sees them."""
 
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from psycopg2.extensions import cursor as Cursor
 
@@ -21,6 +21,23 @@ SELECT to_jsonb(r) FROM replay_runs r
  ORDER BY created_at DESC, id
 """
 _ONE: Final = "SELECT to_jsonb(r) FROM replay_runs r WHERE id = %s"
+
+
+class Advance(NamedTuple):
+    """How far a replay is: of so many offsets, so many are read."""
+
+    events: int
+    done: int
+
+
+def advance_of(run: Row) -> Advance:
+    """How far the replay is by its checkpoints."""
+    events = left = 0
+    for part in run["request"].get("parts", ()):
+        start, end = part["start"], part["end"]
+        events += end - start
+        left += end - min(max(start, run["checkpoints"].get(f"{part['topic']}/{part['partition']}", start)), end)
+    return Advance(events, events - left)
 
 
 def list_replays(cursor: Cursor, status: Status | None, *, limit: int | None) -> list[Row]:

@@ -1,6 +1,7 @@
 """When scheduled work last ran, and the lock by which exactly one process at a time does it."""
 
-from typing import Any, Final
+from datetime import datetime
+from typing import Any, Final, NamedTuple
 
 from psycopg2.extensions import cursor as Cursor
 
@@ -27,7 +28,17 @@ INSERT INTO scheduled_runs (task, started_by, started_at) VALUES (%s, 'nobody ye
 ON CONFLICT ON CONSTRAINT pk_scheduled_runs DO UPDATE SET started_at = 'epoch'
 """
 
+_LAST: Final = "SELECT started_at, finished_at, outcome FROM scheduled_runs WHERE task = %s"
+
 _FINISH: Final = "UPDATE scheduled_runs SET finished_at = now(), outcome = %s::jsonb WHERE task = %s"
+
+
+class LastRun(NamedTuple):
+    """When a task last began and ended, and what came of it; no end while somebody is at it, or where it was killed."""
+
+    started_at: datetime
+    finished_at: datetime | None
+    outcome: dict[str, Any] | None
 
 
 def begin_run(cursor: Cursor, task: str, *, every_seconds: float, owner: str) -> bool:
@@ -54,3 +65,10 @@ def end_run(cursor: Cursor, task: str, outcome: dict[str, Any]) -> None:
     """Note what came of the task's run, and give its lock back."""
     cursor.execute(_FINISH, (as_jsonb(outcome), task))
     cursor.execute(_UNLOCK, (task,))
+
+
+def fetch_last_run(cursor: Cursor, task: str) -> LastRun | None:
+    """Fetch when the task last ran; None where it never did."""
+    cursor.execute(_LAST, (task,))
+    row = cursor.fetchone()
+    return None if row is None else LastRun(*row)

@@ -16,6 +16,8 @@ from streams.schedule import Task
 WAIT_SECONDS: Final = 5.0
 """Who writes for longer is waited for by the next round."""
 
+CHECKING: Final = "verify-chain"
+"""The task of checking the seals now and then."""
 TAMPERED: Final = "OPS-11"
 SHOWN: Final = 5
 """So much of what differs under one seal is said in an alert; the rest is counted."""
@@ -37,7 +39,7 @@ def _seal(connect: Connect) -> dict[str, Any]:
 
 def chain_task(connect: Connect, *, every_seconds: float) -> Task:
     """Check the seals, every so often: an alert for each seal under which something is not as it was."""
-    return Task("verify-chain", every_seconds, lambda: _check(connect))
+    return Task(CHECKING, every_seconds, lambda: _check(connect))
 
 
 def _check(connect: Connect) -> dict[str, Any]:

@@ -15,6 +15,7 @@ from schemas.settings import Settings
 from sinks.audit import AuditEntry, write_audit
 from sinks.database import Timeouts, connector
 from sinks.ledger.rulesets import fetch_levels
+from sinks.replay_list import advance_of
 from sinks.replay_runs import RESUMABLE, ReplayHalted, ReplayRun, Status, change_status, fetch_run, take_over
 from streams.interpreter import prepared
 
@@ -109,13 +110,13 @@ def _run(
 def progress(row: dict[str, Any], *, alive: bool) -> dict[str, Any]:
     """A run's row with how far it is."""
     request = msgspec.convert(row["request"], Request)
-    left = sum(part.end - part.start for part in remaining(request.parts, row["checkpoints"]))
+    advance = advance_of(row)
     interrupted = row["status"] == "running" and not alive
     return {
         "id": row["id"],
         "status": "interrupted" if interrupted else row["status"],
-        "events": request.events,
-        "done": request.events - left,
+        "events": advance.events,
+        "done": advance.done,
         "counts": row["counts"],
         "requested_by": row["requested_by"],
         "error": row["error"],
