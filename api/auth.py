@@ -125,7 +125,12 @@ async def authorise(request: Request) -> None:
         return
     gate: Gate = request.app.state.service.gate
     scheme, _, token = request.headers.get("authorization", "").partition(" ")
-    caller = await gate.identify(token.strip()) if scheme.lower() == "bearer" else None
+    request.state.caller = await admit(gate, token.strip() if scheme.lower() == "bearer" else None, needed)
+
+
+async def admit(gate: Gate, token: str | None, needed: Role) -> Caller:
+    """Whom `token` stands for, who may do what takes the role `needed`; raises 401, 403 or 429."""
+    caller = None if token is None else await gate.identify(token)
     if caller is None:
         raise unauthenticated()
     wait = gate.limits.wait_seconds(caller.id)
@@ -133,7 +138,7 @@ async def authorise(request: Request) -> None:
         raise slow_down(wait)
     if caller.role < needed:
         raise forbidden(needed.name.lower())
-    request.state.caller = caller
+    return caller
 
 
 def _caller(request: Request) -> Caller:

@@ -40,7 +40,11 @@ async def read_json(request: Request) -> dict[str, Any]:
 async def read_model(request: Request, kind: type[M], *, optional: bool = False) -> M:
     """Read the body as a `kind`; without one, where it is `optional`, as its defaults."""
     bare = "content-type" not in request.headers and request.headers.get("content-length", "0") == "0"
-    members = {} if optional and bare else await read_json(request)
+    return as_model({} if optional and bare else await read_json(request), kind)
+
+
+def as_model(members: dict[str, Any], kind: type[M]) -> M:
+    """The members as a `kind`; answers 422 where they are none."""
     try:
         return kind.model_validate(members)
     except ValidationError as error:

@@ -46,5 +46,5 @@ class Surroundings:
                 await late().response()(scope, receive, answer)
         finally:
             method = scope["method"] if scope["method"] in _METHODS else "other"
-            route = getattr(scope.get("route"), "path", "none")
+            route = scope.get("root_path", "") + getattr(scope.get("route"), "path", "none")
             self._telemetry.answered(method, route, status or 500, time.monotonic() - began)

@@ -78,7 +78,7 @@ def _make(app: FastAPI) -> dict[str, Any]:
         for method, operation in operations.items():
             _complete(operation, ACCESS[method.upper(), path])
     for route in app.routes:
-        if isinstance(route, APIRoute):
+        if isinstance(route, APIRoute) and route.include_in_schema:
             for method in route.methods or ():
                 _show_nulls(made["paths"][route.path_format][method.lower()]["responses"], route.responses)
     return made

@@ -1,6 +1,6 @@
 """Errors as `application/problem+json` with codes that stay the same: a client goes by `code`, a person by `detail`."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from http import HTTPStatus
 from typing import Any, Final
 
@@ -97,50 +97,44 @@ def unforeseen() -> Problem:
     return Problem(HTTPStatus.INTERNAL_SERVER_ERROR, "INTERNAL", "something unforeseen went wrong")
 
 
-def add_problem_handlers(app: FastAPI) -> None:
-    """Whatever goes wrong in `app` is answered as a problem."""
-    app.exception_handler(Problem)(_problem)
-    app.exception_handler(RequestValidationError)(_invalid)
-    app.exception_handler(HTTPException)(_http)
-    app.exception_handler(psycopg2.Error)(_database)
-    app.exception_handler(DatabaseUnavailable)(_unavailable)
-    app.exception_handler(Busy)(_unavailable)
-    app.exception_handler(Exception)(_unforeseen)
+FORESEEN: Final = (Problem, RequestValidationError, HTTPException, psycopg2.Error, DatabaseUnavailable, Busy)
 
 
-def _problem(_request: Request, error: Exception) -> Response:
-    assert isinstance(error, Problem)
-    return error.response()
+def add_problem_handlers(app: FastAPI, answer: Callable[[Request, Problem], Response]) -> None:
+    """Whatever goes wrong in `app` is a problem, answered by `answer`."""
+
+    def handle(request: Request, error: Exception) -> Response:
+        return answer(request, _problem_of(request, error))
+
+    for kind in (*FORESEEN, Exception):
+        app.exception_handler(kind)(handle)
 
 
-def _invalid(_request: Request, error: Exception) -> Response:
-    assert isinstance(error, RequestValidationError)
-    errors = [{"where": ".".join(map(str, one["loc"])), "what": str(one["msg"])} for one in error.errors()]
-    return invalid(errors).response()
+def answer_problem(_request: Request, problem: Problem) -> Response:
+    """Answer with the problem's document."""
+    return problem.response()
 
 
-def _http(_request: Request, error: Exception) -> Response:
-    assert isinstance(error, HTTPException)
-    status = HTTPStatus(error.status_code)
-    return Problem(status, status.name, error.detail, headers=error.headers).response()
-
-
-def _database(request: Request, error: Exception) -> Response:
-    assert isinstance(error, psycopg2.Error)
-    if classify(error) is Verdict.RETRY:
-        log.warning("the database cannot serve", path=request.url.path, error=str(error))
-        return unavailable("the database cannot serve just now").response()
-    return _unforeseen(request, error)
-
-
-def _unavailable(request: Request, error: Exception) -> Response:
-    log.warning("cannot serve", path=request.url.path, error=str(error))
-    return unavailable("cannot serve just now: try again").response()
-
-
-def _unforeseen(request: Request, error: Exception) -> Response:
-    log.error("a request failed", path=request.url.path, error=f"{type(error).__name__}: {error}", exc_info=error)
-    return unforeseen().response()
+def _problem_of(request: Request, error: Exception) -> Problem:
+    path = request.url.path
+    match error:
+        case Problem():
+            return error
+        case RequestValidationError():
+            return invalid(
+                [{"where": ".".join(map(str, one["loc"])), "what": str(one["msg"])} for one in error.errors()]
+            )
+        case HTTPException():
+            status = HTTPStatus(error.status_code)
+            return Problem(status, status.name, error.detail, headers=error.headers)
+        case psycopg2.Error() if classify(error) is Verdict.RETRY:
+            log.warning("the database cannot serve", path=path, error=str(error))
+            return unavailable("the database cannot serve just now")
+        case DatabaseUnavailable() | Busy():
+            log.warning("cannot serve", path=path, error=str(error))
+            return unavailable("cannot serve just now: try again")
+    log.error("a request failed", path=path, error=f"{type(error).__name__}: {error}", exc_info=error)
+    return unforeseen()
 
 
 SCHEMA: Final[dict[str, Any]] = {

@@ -17,7 +17,10 @@ class Role(IntEnum):
 
 _SYNC: Final = "/api/v1/licenses/admin/sync"
 
-ACCESS: Final[Mapping[tuple[str, str], Role]] = {
+CONSOLE: Final = "/console"
+"""Where the console is mounted."""
+
+_API: Final[Mapping[tuple[str, str], Role]] = {
     ("GET", "/livez"): Role.PUBLIC,
     ("GET", "/readyz"): Role.PUBLIC,
     ("GET", "/metrics"): Role.PUBLIC,
@@ -46,4 +49,34 @@ ACCESS: Final[Mapping[tuple[str, str], Role]] = {
     ("POST", f"{_SYNC}/user/{{user_id}}"): Role.INSTRUCTOR,
     ("POST", f"{_SYNC}/user/{{user_id}}/all"): Role.INSTRUCTOR,
     ("POST", f"{_SYNC}/all"): Role.ADMIN,
+}
+
+_SHOWN: Final = (
+    ("GET", "/alerts"),
+    ("GET", "/alerts/{fingerprint}"),
+    ("POST", "/alerts/{fingerprint}/ack"),
+    ("POST", "/alerts/{fingerprint}/silence"),
+    ("GET", "/dead-letters"),
+    ("GET", "/dead-letters/{id}"),
+    ("POST", "/dead-letters/{id}/retry"),
+    ("POST", "/dead-letters/{id}/drop"),
+    ("GET", "/replays"),
+    ("GET", "/replays/{id}"),
+    ("GET", "/positions"),
+    ("GET", "/users/{user_id}/entries"),
+    ("GET", "/explanation"),
+)
+"""What the console shows and does as the API's route of the same name does, and so for the same roles."""
+
+ACCESS: Final[Mapping[tuple[str, str], Role]] = {
+    **_API,
+    **{(method, CONSOLE + path): _API[method, "/api/v1" + path] for method, path in _SHOWN},
+    ("GET", "/"): Role.PUBLIC,
+    ("GET", CONSOLE): Role.PUBLIC,
+    ("GET", f"{CONSOLE}/"): Role.VIEWER,
+    ("GET", f"{CONSOLE}/search"): Role.VIEWER,
+    ("GET", f"{CONSOLE}/login"): Role.PUBLIC,
+    ("POST", f"{CONSOLE}/login"): Role.PUBLIC,
+    ("POST", f"{CONSOLE}/logout"): Role.VIEWER,
+    ("GET", f"{CONSOLE}/static/{{name}}"): Role.PUBLIC,
 }

@@ -17,10 +17,10 @@ def register(app: typer.Typer) -> None:
 
 
 def api() -> None:
-    """Serve HTTP, until SIGTERM: publishing, transfers, level commands, reads, administration.
+    """Serve HTTP, until SIGTERM: publishing, transfers, level commands, reads, administration, and the console.
 
-    Where: LAURELS_HTTP_HOST and LAURELS_HTTP_PORT. The document is at /openapi.json. Whoever calls needs a token: see
-    `laurels tokens create`. Example: LAURELS_HTTP_PORT=8080 laurels api
+    Where: LAURELS_HTTP_HOST and LAURELS_HTTP_PORT. The document is at /openapi.json, the console at /console/. Whoever
+    calls needs a token: see `laurels tokens create`. Example: LAURELS_HTTP_PORT=8080 laurels api
     """
     settings = load_settings()
     configure_service_logging(settings)

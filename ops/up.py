@@ -12,6 +12,7 @@ from typing import Annotated, Final
 import typer
 from msgspec import json
 
+from api.roles import CONSOLE
 from ops.cli import EXIT_DIFFERENT, EXIT_INTERRUPTED
 from ops.demo import Demo, Summary
 from ops.embedded.broker import Broker
@@ -90,6 +91,7 @@ class Home:
         for name, address in addresses.items():
             self.supervisor.wait(lambda address=address: is_ready(address), f"{name} was not ready")  # type: ignore[misc]
             say(f"{name:<10} {address} (log: {logs / name}.log)")
+        say(f"console    {addresses['api']}{CONSOLE}/")
 
 
 def offer_token(database_url: str) -> None:

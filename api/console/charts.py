@@ -60,12 +60,13 @@ class Bars(NamedTuple):
 
 
 def span_of(*series: Series) -> tuple[datetime, datetime] | None:
-    """From a little before the first change of any of `series` to the last; None where nothing has changed yet."""
+    """From a little before the first change of any of `series` to a little after the last; None where there was none."""
     moments = [step.at for one in series for step in one.steps]
     if not moments:
         return None
     since, until = min(moments), max(moments)
-    return since - max((until - since) / 40, timedelta(minutes=1)), until
+    margin = max((until - since) / 40, timedelta(minutes=1))
+    return since - margin, until + margin
 
 
 def draw_lines(series: dict[str, Series], span: tuple[datetime, datetime]) -> Lines:

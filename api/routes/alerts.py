@@ -7,13 +7,13 @@ from fastapi import FastAPI, Path, Query, Request
 from psycopg2.extensions import cursor as Cursor
 from pydantic import BaseModel, ConfigDict, Field
 
-from api.auth import CalledBy
+from api.auth import CalledBy, Caller
 from api.bodies import JSON, read_model
 from api.limits import PAGE, Limit
 from api.models import Alert, Alerts, Silence
 from api.openapi import problems
 from api.problems import Problem, no_such
-from api.service import Serving
+from api.service import Service, Serving
 from schemas.messages import AlertStatus
 from sinks.alert_desk import PERIOD, AlertFilter, Row, acknowledge, fetch_alert, list_alerts, parse_period
 from sinks.alert_desk import silence as make_silence
@@ -79,7 +79,11 @@ async def ack(fingerprint: Fingerprint, service: Serving, caller: CalledBy) -> A
 
 async def silence(fingerprint: Fingerprint, request: Request, service: Serving, caller: CalledBy) -> Silence:
     """Announce nothing that fits it for a while, resolved or not. Alerts are raised and resolved as ever."""
-    order = await read_model(request, SilenceOrder)
+    return await silence_as(fingerprint, await read_model(request, SilenceOrder), service, caller)
+
+
+async def silence_as(fingerprint: str, order: SilenceOrder, service: Service, caller: Caller) -> Silence:
+    """Make the silence that is ordered."""
 
     def make(cursor: Cursor) -> Row | None:
         about = fetch_alert(cursor, fingerprint)

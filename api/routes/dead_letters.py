@@ -6,13 +6,13 @@ from typing import Annotated, Any
 from fastapi import FastAPI, Path, Query, Request
 from psycopg2.extensions import cursor as Cursor
 
-from api.auth import CalledBy
+from api.auth import CalledBy, Caller
 from api.bodies import JSON, read_json
 from api.limits import PAGE, AfterId, Limit
 from api.models import DeadLetter, DeadLetters, DeadLetterSummary, Dropped, Retried
 from api.openapi import problems
 from api.problems import Problem, no_such
-from api.service import Serving
+from api.service import Service, Serving
 from schemas.events import MAX_ID
 from sinks.dead_letters import Filter, Status, fetch_dead_letters, find_dead_letters, mark_dropped
 from sinks.dead_letters_told import summary, whole
@@ -75,7 +75,11 @@ async def retry(id_: LetterId, service: Serving, caller: CalledBy) -> Retried:
 
 async def drop(id_: LetterId, request: Request, service: Serving, caller: CalledBy) -> Dropped:
     """Give it up, for a reason that is kept with it. It stays on record."""
-    because = (await read_json(request)).get("reason")
+    return await drop_for(id_, (await read_json(request)).get("reason"), service, caller)
+
+
+async def drop_for(id_: int, because: object, service: Service, caller: Caller) -> Dropped:
+    """Give it up, if that is a reason."""
     if not isinstance(because, str) or not because.strip() or "\0" in because or len(because) > MOST_REASON:
         detail = f"reason: needed, text of up to {MOST_REASON} characters that says something"
         raise Problem(HTTPStatus.UNPROCESSABLE_ENTITY, "INVALID_REQUEST", detail)

@@ -117,7 +117,7 @@ def test_a_line_begins_left_ends_right_and_as_high_as_it_has_come_to() -> None:
     assert points[-1] == (WIDTH - RIGHT, TOP)
     assert drawn.lines[0].last == 100
     assert [mark.label for mark in drawn.up] == ["0", "25", "50", "75", "100"]
-    assert [mark.label for mark in drawn.across] == ["2026-04-30", "2026-06-10"]
+    assert [mark.label for mark in drawn.across] == ["2026-04-30", "2026-06-11"]
 
 
 def test_what_never_changed_has_no_chart_and_one_change_has() -> None:
@@ -127,7 +127,7 @@ def test_what_never_changed_has_no_chart_and_one_change_has() -> None:
     assert span is not None
     drawn = draw_lines({"XP": one}, span)
     assert drawn.up[0].label == "-8"
-    assert [mark.label for mark in drawn.across] == ["23:59:00", "00:00:00"]
+    assert [mark.label for mark in drawn.across] == ["23:59:00", "00:01:00"]
 
 
 def test_bars_are_as_high_as_events_came_fast() -> None:
