@@ -20,6 +20,7 @@ from typing import Final
 ROOT: Final = Path(__file__).parents[2]
 RUN_VARIABLE: Final = "LAURELS_TEST_RUN"
 REQUIRE_VARIABLE: Final = "LAURELS_REQUIRE_REAL_KAFKA"
+REQUIRE_CHROMIUM: Final = "LAURELS_REQUIRE_CHROMIUM"
 _STOP_SECONDS: Final = 30.0
 
 Service = dict[str, str]
