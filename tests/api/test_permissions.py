@@ -8,6 +8,7 @@ from urllib.parse import urlsplit, urlunsplit
 import psycopg2
 import pytest
 
+from api.console.session import COOKIE
 from tests.api.conftest import Wired
 from tests.api.serving import serving
 from tests.api.test_events import presence
@@ -58,7 +59,12 @@ def test_the_role_of_the_api_is_enough_for_every_write_and_each_is_on_record(wir
             client.post("/api/v1/licenses/admin/sync/user/1"),
             client.post("/api/v1/licenses/admin/sync/all", json={"dry_run": False}),
         ]
+        client.cookies.set(COOKIE, token)
+        pages = [
+            client.get(f"/console{path}") for path in ("/", "/alerts", "/replays", "/positions", "/users/1/entries")
+        ]
     assert [answer.status_code for answer in answers] == [202, 201, 201, 200, 200, 200, 201, 200, 200]
+    assert [page.status_code for page in pages] == [200] * 5
     audited = wired.api.query("SELECT action FROM audit_log WHERE actor LIKE 'a admin (%%' ORDER BY id")
     assert [action for (action,) in audited] == [
         *("events.publish", "transfers.create", "level_commands.create"),
