@@ -121,7 +121,7 @@ def up(
     broker: Annotated[BrokerKind, typer.Option(help="The broker to start where none is given.")] = BrokerKind.EMBEDDED,
     as_json: AsJson = False,
 ) -> None:
-    """Run everything on this machine: Postgres and a broker unless their URLs are given, migrations, worker, API.
+    """Run everything on this machine: Postgres and a broker unless their URLs are given, migrations, worker, API, console.
 
     Ctrl-C stops it all; the data stay in .laurels, and the next start goes on with them. Meanwhile the other commands
     find the services by themselves when they are run in the same folder.
