@@ -5,6 +5,7 @@ import time
 from typing import Final
 
 from starlette.datastructures import MutableHeaders
+from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from api.problems import late
@@ -46,5 +47,6 @@ class Surroundings:
                 await late().response()(scope, receive, answer)
         finally:
             method = scope["method"] if scope["method"] in _METHODS else "other"
-            route = scope.get("root_path", "") + getattr(scope.get("route"), "path", "none")
-            self._telemetry.answered(method, route, status or 500, time.monotonic() - began)
+            route = scope.get("route")
+            name = scope.get("root_path", "") + route.path if isinstance(route, Route) else "none"
+            self._telemetry.answered(method, name, status or 500, time.monotonic() - began)

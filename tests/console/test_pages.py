@@ -91,7 +91,7 @@ def test_every_link_of_every_page_leads_somewhere(academy: Served, role: Role) -
 def test_the_overview_says_what_the_api_says(academy: Served) -> None:
     page = Visitor(academy, "operator").open("/")
     figures = [figure.text for figure in page.by_id("figures").all("li")]
-    assert figures == ["1 alert fires", "234 events to read", "102 dead letters wait", "1 replay runs"]
+    assert figures == ["1 alert fires", "234 events to read", "102 dead letters wait", "0 replays run, 1 interrupted"]
     assert [row[1] for row in page.by_id("alerts").rows()] == ["INV-R01"]
     assert page.by_id("letters").rows() == [["invalid_event", "102"]]
     ((_, status, read_, *_),) = page.by_id("replays").rows()
@@ -253,6 +253,16 @@ def test_without_a_database_a_page_says_so(database_url: str) -> None:
         visitor.client.cookies.set("laurels_console", api.tokens["viewer"], path="/console")
         page = visitor.open("/", 503)
     assert "Cannot serve just now" in page.one("h1").text
+
+
+def test_pages_are_measured_by_their_routes(academy: Served) -> None:
+    viewer = Visitor(academy, "viewer")
+    viewer.open(f"/alerts/{'c' * 32}", 404)
+    viewer.open("/nowhere", 404)
+    told = viewer.client.get("/metrics").text
+    named = 'laurels_http_requests_total{method="GET",route="/console/alerts/{fingerprint}",status="404"}'
+    assert named in told
+    assert "nowhere" not in told
 
 
 def test_the_console_is_no_part_of_the_apis_document(academy: Served) -> None:
