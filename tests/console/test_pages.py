@@ -133,7 +133,13 @@ def test_every_kind_of_alert_has_its_runbook_on_its_page(academy: Served, kind: 
 
 def test_alerts_are_found_by_status_kind_and_subject(academy: Served) -> None:
     viewer = Visitor(academy, "viewer")
-    asked = {"": 1, "?status=": 2, "?status=&kind=INV-R01": 1, "?subject=user+2": 1, "?subject=user+3": 0}
+    asked = {
+        "": 1,
+        "?status=": 2,
+        "?status=&kind=INV-R01&subject=user+2": 1,
+        "?subject=user+2": 1,
+        "?subject=user+3": 0,
+    }
     for query, expected in asked.items():
         page = viewer.open(f"/alerts{query}").by_id("alerts")
         assert (len(page.rows()) if page.all("table") else 0) == expected, query

@@ -1,6 +1,7 @@
 // Keeps what a page shows fresh: fetches the page again and puts its live parts where the old ones are.
 // Without this everything works; one reloads by hand.
 const EVERY_MS = 5000;
+const PATIENCE_MS = 15000;
 const fresh = document.getElementById("fresh");
 let paused = false;
 
@@ -9,10 +10,14 @@ function tell(sentence, stale) {
   fresh.classList.toggle("stale", stale);
 }
 
+function now() {
+  return `As of ${new Date().toISOString().slice(11, 19)} UTC.`;
+}
+
 async function refresh() {
   if (paused || document.hidden) return;
   try {
-    const answer = await fetch(location.href, { headers: { Accept: "text/html" } });
+    const answer = await fetch(location.href, { signal: AbortSignal.timeout(PATIENCE_MS) });
     if (answer.redirected) return location.reload(); // signed out: the page leads to the form
     if (!answer.ok) throw new Error(answer.status === 503 ? "the server cannot serve just now" : `status ${answer.status}`);
     const page = new DOMParser().parseFromString(await answer.text(), "text/html");
@@ -20,7 +25,7 @@ async function refresh() {
       const anew = page.getElementById(part.id);
       if (anew && !part.contains(document.activeElement)) part.replaceWith(document.adoptNode(anew));
     }
-    tell(`As of ${new Date().toLocaleTimeString()}.`, false);
+    tell(now(), false);
   } catch (error) {
     tell(`Not fresh: ${error.message}.`, true);
   }
@@ -39,7 +44,7 @@ if (document.querySelector("[data-live]")) {
     button.textContent = paused ? "Go on" : "Pause";
   });
   fresh.append("", button);
-  tell(`As of ${new Date().toLocaleTimeString()}.`, false);
+  tell(now(), false);
   fresh.hidden = false;
   setTimeout(keepOn, EVERY_MS);
 }
