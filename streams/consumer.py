@@ -107,7 +107,7 @@ class Consumer(driver.Consumer):
                     self._pipeline.give_up()
                     return {}
                 self._claimed = claimed
-            stopped = [tp for tp, tenure in self._claimed.items() if tenure.stopped]
+            stopped = {tp: tenure.next_offset for tp, tenure in self._claimed.items() if tenure.stopped}
             positions = {tp: tenure.next_offset for tp, tenure in self._claimed.items() if not tenure.stopped}
             await self._thread.seek_chain(positions, stopped)
             return positions
@@ -136,12 +136,15 @@ class Consumer(driver.Consumer):
         del topics, start_new_transaction
         acknowledged, self._acknowledged = self._acknowledged, {}
         ours = {tp: offset for tp, offset in acknowledged.items() if tp in self.assignment()}
+        if not ours or self.app.crashed:
+            # The consumer's own thread ends with a crashed app, and what is asked of it then nobody answers.
+            return False
         try:
-            return await self._commit(ours) if ours else False
+            return await self._commit(ours)
         except asyncio.CancelledError:
             if _is_cancelled():
                 raise
-            # The consumer's own thread ended under the commit. Whoever leaves because of that must get to leave.
+            # The thread ended under the commit. Whoever leaves because of that must get to leave.
             return False
 
     # Reading

@@ -98,14 +98,16 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
         _pace(consumer._client, configured.fetch_every_seconds)  # noqa: SLF001
         return consumer
 
-    async def seek_chain(self, positions: Mapping[TP, int], stopped: Iterable[TP]) -> None:
-        """Begin the chain of records anew at `positions`, and fetch nothing of the `stopped` partitions."""
+    async def seek_chain(self, positions: Mapping[TP, int], stopped: Mapping[TP, int]) -> None:
+        """Begin the chain of records anew at `positions`, and stand at those of the `stopped` without fetching."""
         await self.call_thread(self._seek_chain, positions, stopped)
 
-    async def _seek_chain(self, positions: Mapping[TP, int], stopped: Iterable[TP]) -> None:
+    async def _seek_chain(self, positions: Mapping[TP, int], stopped: Mapping[TP, int]) -> None:
         consumer = self._ensure_consumer()
-        for tp in stopped:
+        for tp, offset in stopped.items():
             consumer.pause(_partition(tp))
+            # Standing nowhere, it would have Kafka's own offset looked up without end, and the others wait for that.
+            consumer.seek(_partition(tp), offset)
         for tp, offset in positions.items():
             consumer.seek(_partition(tp), offset)
             self._chain[tp] = (offset, offset)

@@ -26,7 +26,7 @@ from streams.watch import Rejoin, Watch
 LEAVE_SECONDS: Final = 2.5
 """How long a batch in hand may take once the worker is told to leave; the rest of five seconds is for leaving."""
 STOP_SECONDS: Final = 10.0
-"""How long Faust may take to stop before it is left to the end of the process."""
+"""How long Faust may take to stop. If it does not, only the end of the process ends its membership."""
 
 ENDS_WELL = (Fenced, Rejoin, OffsetOutOfRangeError)
 """What another term mends, since it claims anew."""
@@ -88,8 +88,13 @@ class Term:
             # First of all: nothing in hand may be acknowledged any more, and nobody may wait for it.
             self._recorder.fail(reason)
         patience = asyncio.get_running_loop().call_later(LEAVE_SECONDS, self._recorder.abandon)
-        await self._leave(starting)
+        stopped = await self._leave(starting)
         patience.cancel()
+        if not stopped and isinstance(reason, ENDS_WELL):
+            # What is left of it may be a member for ever, of partitions that nobody reads.
+            stuck = MustStop(f"Faust does not stop, so another process must join the group: {reason}")
+            stuck.__cause__ = reason
+            return stuck
         return self._recorder.failure.result() if self._recorder.failure.done() else None
 
     async def _until_over(self, starting: asyncio.Task[None], stopping: asyncio.Task[bool]) -> BaseException | None:
@@ -112,15 +117,19 @@ class Term:
         finally:
             crashing.cancel()
 
-    async def _leave(self, starting: asyncio.Task[None]) -> None:
+    async def _leave(self, starting: asyncio.Task[None]) -> bool:
+        """Stop everything; whether Faust did."""
         starting.cancel()
+        stopped = True
         try:
             async with asyncio.timeout(STOP_SECONDS):
                 await self._app.stop()
         except TimeoutError:
             log.warning("Faust does not stop; its membership ends by its session timeout")
+            stopped = False
         self._watch.stop()
         await self._recorder.stop()
+        return stopped
 
     def _fetch_specializations(self) -> frozenset[str]:
         with closing(self._place.connect()) as connection, connection.cursor() as cursor:

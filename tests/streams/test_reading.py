@@ -14,6 +14,7 @@ from schemas.events import EVENT_TOPICS, SESSION_ATTENDANCE
 from tests.streams.stage import PATIENCE_SECONDS, ROOT, Stage, once_each, presences
 
 EVENTS = presences(range(1, 6), range(1, 21))
+COMMAND = {"command_id": "c1", "user_id": 3, "xp_change": 5, "occurred_at": "2026-01-02T03:04:05Z"}
 
 
 def publish_in_transaction(stage: Stage, events: Iterable[dict[str, Any]], *, commit: bool) -> None:
@@ -119,15 +120,10 @@ def test_a_hole_stops_its_partition_and_no_other_until_it_is_accepted(stage: Sta
     stage.wait_until_read()
     # What a transaction has not committed yet cannot be read before it is gone.
     producer = begin_transaction(stage, EVENTS[20:])
-    gone = TopicPartition(stage.namespace + SESSION_ATTENDANCE, 0, 40)
-    for answer in stage.admin.delete_records([gone]).values():
-        answer.result(PATIENCE_SECONDS)
+    remove_before(stage, 40)
     producer.commit_transaction(PATIENCE_SECONDS)
     stage.wait_until(lambda: "OPS-08" in stage.alerts())
-    stage.publish(
-        [{"command_id": "c1", "user_id": 3, "xp_change": 5, "occurred_at": "2026-01-02T03:04:05Z"}],
-        topic="level-commands",
-    )
+    stage.publish([COMMAND], topic="level-commands")
     stage.wait_until(lambda: stage.positions("level-commands") == [1])
     assert stage.positions() == [20]
     laurels(stage, "positions", "skip", SESSION_ATTENDANCE, "0", "--json")
@@ -135,6 +131,30 @@ def test_a_hole_stops_its_partition_and_no_other_until_it_is_accepted(stage: Sta
     assert stage.sessions_recorded() == once_each(EVENTS[:20] + EVENTS[40:])
     assert worker.runs
     assert "OPS-08" not in stage.alerts()
+
+
+@pytest.mark.usefixtures("real_kafka")
+def test_a_stopped_partition_that_kafka_knows_no_offset_of_keeps_no_other_waiting(stage: Stage) -> None:
+    stage.publish(EVENTS[:20])
+    worker = stage.worker()
+    stage.wait_until_read()
+    worker.stop()
+    for forgotten in stage.admin.delete_consumer_groups([stage.namespace + "workers"]).values():
+        forgotten.result(PATIENCE_SECONDS)
+    stage.publish(EVENTS[20:40])
+    remove_before(stage, 30)
+    stage.worker()
+    stage.wait_until(lambda: "OPS-08" in stage.alerts())
+    stage.publish([COMMAND], topic="level-commands")
+    stage.wait_until(lambda: stage.positions("level-commands") == [1])
+    assert stage.positions() == [20]
+
+
+def remove_before(stage: Stage, offset: int) -> None:
+    """Do what retention does: remove the attendance before `offset`."""
+    gone = TopicPartition(stage.namespace + SESSION_ATTENDANCE, 0, offset)
+    for answer in stage.admin.delete_records([gone]).values():
+        answer.result(PATIENCE_SECONDS)
 
 
 def test_a_worker_that_finds_a_topic_missing_names_it_and_makes_none(stage: Stage) -> None:
