@@ -72,7 +72,7 @@ def test_make_runs_what_ci_runs() -> None:
     makefile, run = (ROOT / "Makefile").read_text(), (ROOT / ".ci" / "run").read_text()
     for target in ("up", "test", "check", "bench"):
         assert re.search(rf"^{target}: \$\(READY\)$", makefile, re.MULTILINE), target
-    assert run.rstrip().endswith("make check\nmake test")
+    assert [line for line in run.splitlines() if line.startswith("make ")] == ["make check", "make test"]
     assert ".ci/run" in (ROOT / ".github" / "workflows" / "ci.yml").read_text()
 
 

@@ -18,6 +18,7 @@ from schemas.events import (
     TournamentRoster,
 )
 from schemas.parse import parse
+from tests.interrupting import interruptible
 from tests.ops.broker import create_topics, java_partition, stored
 from tests.schemas.examples import SPECIALIZATIONS
 
@@ -165,7 +166,7 @@ def test_an_interruption_is_heard_while_brokers_are_waited_for() -> None:
     publisher = Publisher("127.0.0.1:1", timeout_seconds=60, config={"log_level": 0})
     publisher.publish(result())
     interruption = Timer(0.1, interrupt_main)
-    with pytest.raises(KeyboardInterrupt):  # noqa: PT012 - it may come before the wait, too
+    with interruptible(), pytest.raises(KeyboardInterrupt):  # noqa: PT012 - it may come before the wait, too
         interruption.start()
         publisher.flush()
     interruption.join()
