@@ -206,6 +206,11 @@ class Stage:
         finally:
             consumer.close()
 
+    def members(self) -> int:
+        """How many are in the workers' consumer group, or wait to be."""
+        group = self.namespace + "workers"
+        return len(self.admin.describe_consumer_groups([group])[group].result(PATIENCE_SECONDS).members)
+
     def end_offsets(self) -> dict[tuple[str, int], int]:
         states = self._logs.states(self._logs.partitions(EVENT_TOPICS))
         return {where: state.end_offset for where, state in states.items()}

@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import pytest
 
-from tests.streams.stage import UNHURRIED, Stage, once_each, presences
+from tests.streams.stage import UNHURRIED, Stage, WorkerProcess, once_each, presences
 
 MANY = presences(range(1, 11), range(1, 601))
 """More than a worker has in hand at any time."""
@@ -27,23 +27,30 @@ def test_sigterm_leaves_with_what_is_in_hand_finished(stage: Stage) -> None:
     assert [path for path in worker.log.parent.iterdir() if path.is_dir()] == [], "it leaves nothing behind"
 
 
-@pytest.mark.parametrize("workers", [2, 4])
-def test_workers_that_join_and_leave_in_the_middle_record_everything_once(
+@pytest.mark.parametrize("workers", [1, 2, 4])
+def test_workers_that_join_and_leave_in_the_middle_of_a_batch_record_everything_once(
     make_stage: Callable[[int], Stage], workers: int
 ) -> None:
     stage = make_stage(4)
     events = presences(range(1, 21), range(1, 101))
-    stage.publish(events[:1000])
-    team = [stage.worker(command=UNHURRIED, batch_events=100)]
-    stage.wait_until(lambda: sum(stage.positions()) > 0)
-    team += [stage.worker(command=UNHURRIED, batch_events=100) for _ in range(workers - 1)]
-    stage.publish(events[1000:])
+
+    def team() -> list[WorkerProcess]:
+        return [stage.worker(command=UNHURRIED, batch_events=100) for _ in range(workers)]
+
+    leaving = team()
     stage.wait_until(lambda: owners(stage) == workers)
-    for worker in team[1:]:
-        assert worker.stop() == 0, worker.said
+    with stage.holding_batches():
+        stage.publish(events)
+        stage.wait_until_held()
+        joining = team()
+        stage.wait_until(lambda: stage.members() == 2 * workers)
+        for worker in leaving:
+            worker.signal(signal.SIGTERM)
+    for worker in leaving:
+        assert worker.ended() == 0, worker.said
     stage.wait_until_read()
     assert stage.sessions_recorded() == once_each(events)
-    assert team[0].runs
+    assert all(worker.runs for worker in joining)
 
 
 def owners(stage: Stage) -> int:
