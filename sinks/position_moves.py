@@ -31,11 +31,11 @@ SELECT log_id, next_offset, stopped FROM partition_positions
  WHERE consumer_group = %s AND topic = %s AND partition = %s FOR NO KEY UPDATE
 """
 
-# A new epoch each: whoever still holds the partition is fenced.
+# Without an owner: whoever still holds the partition is fenced.
 MOVE = """
 UPDATE partition_positions
    SET log_id = %(log_id)s, next_offset = %(next_offset)s, end_offset = %(end_offset)s, stopped = NULL, owner = NULL,
-       epoch = nextval('partition_epochs'), updated_at = clock_timestamp()
+       updated_at = clock_timestamp()
  WHERE consumer_group = %(group)s AND topic = %(topic)s AND partition = %(partition)s
 """
 

@@ -94,6 +94,26 @@ def test_what_a_batch_decides_on_is_read_under_the_users_locks(academy: Academy,
     assert query(academy, "SELECT completed_sessions FROM specialization_progress") == [(7,)]
 
 
+def test_nobody_waits_for_a_new_source_while_the_batch_that_needs_it_waits(academy: Academy, rival: Cursor) -> None:
+    academy.tell(SESSION_ATTENDANCE, presence(1, 10))
+    academy.publish(SESSION_ATTENDANCE, presence(1, 11))
+    rival.execute("SELECT 1 FROM users WHERE id = 1 FOR UPDATE")
+    make = "INSERT INTO sessions (id, title, held_at) VALUES (11, 'made', now()) RETURNING id"
+    with recording(academy):
+        assert query(academy, f"SET lock_timeout = '5s'; {make}") == [(11,)]
+        rival.connection.rollback()
+    assert academy.verify().differences == []
+
+
+def test_what_keeps_coming_again_waits_for_nobody_who_holds_its_users(academy: Academy, rival: Cursor) -> None:
+    told = presence(1, 10), presence(2, 10)
+    for _ in range(2):
+        academy.tell(SESSION_ATTENDANCE, *told)
+    rival.execute("SELECT 1 FROM users FOR UPDATE")
+    academy.tell(SESSION_ATTENDANCE, *told)
+    assert academy.verify().differences == []
+
+
 ROSTERS = [{"tournament_id": id_, "participants": 4, "finalized_at": AT} for id_ in (9, 8)]
 
 

@@ -147,10 +147,10 @@ def test_another_cluster_is_refused_until_it_is_adopted(connection: Connection) 
     with connection, connection.cursor() as cursor:
         adopted = position_moves.adopt(cursor, GROUP, "elsewhere", {T0: moved}, "ada")
     assert [position.unread for position in adopted] == [3]
-    take(connection, log=moved)
-    assert next_offsets(connection) == [2]
     with pytest.raises(Fenced):
         move(connection, stretch(epoch, 2, 3))
+    take(connection, log=moved)
+    assert next_offsets(connection) == [2]
     assert audited(connection) == [("ada", "positions adopt", "tournament-results/0")]
     assert firing(connection) == [("OPS-07", "tournament-results/0")]
 
@@ -218,7 +218,7 @@ def test_a_hole_stops_its_partition_until_somebody_accepts_it(
 ) -> None:
     epoch = take(connection)
     move(connection, stretch(epoch, 0, 5))
-    take(connection, log=log)
+    epoch = take(connection, log=log)
     assert next_offsets(connection) == [5]
     assert firing(connection) == [("OPS-08", "tournament-results/0")]
     with connection, connection.cursor() as cursor:
@@ -226,6 +226,8 @@ def test_a_hole_stops_its_partition_until_somebody_accepts_it(
         position_moves.skip(cursor, GROUP, T0, log, "ada")
         assert stopped(cursor, GROUP) == set()
     assert next_offsets(connection) == [goes_on]
+    with pytest.raises(Fenced):
+        move(connection, stretch(epoch, goes_on, 10))
     assert firing(connection) == []
     assert audited(connection) == [("ada", "positions skip", "tournament-results/0")]
 
@@ -253,6 +255,22 @@ def test_what_is_not_stopped_cannot_be_skipped(connection: Connection) -> None:
     take(connection)
     with connection, connection.cursor() as cursor, pytest.raises(LaurelsError, match="not stopped"):
         position_moves.skip(cursor, GROUP, T0, LOG, "ada")
+
+
+def test_what_is_missing_of_a_log_that_was_made_anew_meanwhile_cannot_be_skipped(connection: Connection) -> None:
+    take(connection)
+    take(connection, log=LogState("cluster/topic", 8, 10))
+    with connection, connection.cursor() as cursor:
+        with pytest.raises(LaurelsError, match="another log by now"):
+            position_moves.skip(cursor, GROUP, T0, LogState("cluster/anew", 0, 10), "ada")
+        assert stopped(cursor, GROUP) == {T0}
+
+
+def test_a_log_is_known_to_reach_as_far_as_it_was_read(connection: Connection) -> None:
+    move(connection, stretch(take(connection), 0, 12))
+    with connection, connection.cursor() as cursor:
+        (position,) = position_moves.list_positions(cursor, GROUP, None)
+        assert (position.next_offset, position.end_offset, position.lag) == (12, 12, 0)
 
 
 def test_a_clean_leave_leaves_no_owner(connection: Connection) -> None:

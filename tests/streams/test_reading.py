@@ -106,6 +106,7 @@ def test_another_cluster_is_refused_until_the_move_is_said_to_be_meant(stage: St
     refused = stage.worker()
     assert refused.ended() == 3
     assert "laurels positions adopt" in refused.said
+    assert "worker starts" not in refused.said, "it does not even join its group"
     adopted = laurels(stage, "positions", "adopt", "--actor", "ada", "--json")
     assert len(adopted["adopted"]) == len(EVENT_TOPICS)
     stage.worker()

@@ -15,15 +15,16 @@ from streams.consumer import Consumer
 from streams.term import Term
 
 HELD = TP(SESSION_ATTENDANCE, 0)
+LOST = TP(SESSION_ATTENDANCE, 1)
 
 
 class Leaving(Consumer):
-    """A consumer without Kafka that has something to tell it."""
+    """A consumer without Kafka that has something to tell it, of a partition that it holds and of one that it lost."""
 
     def __init__(self, *, crashed: bool) -> None:
         self.app = cast("Any", SimpleNamespace(crashed=crashed))
         self.told: list[dict[TP, int]] = []
-        self._acknowledged = {HELD: 7}
+        self._acknowledged = {HELD: 7, LOST: 9}
 
     def assignment(self) -> set[TP]:
         return {HELD}
