@@ -9,10 +9,11 @@ import structlog
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from msgspec import json
+from psycopg2 import errors
 from starlette.exceptions import HTTPException
 
 from api.pool import Busy
-from schemas.errors import DatabaseUnavailable
+from schemas.errors import DatabaseUnavailable, MustStop
 from sinks.database import Verdict, classify
 
 MEDIA_TYPE: Final = "application/problem+json"
@@ -64,6 +65,11 @@ def unavailable(detail: str) -> Problem:
     return Problem(HTTPStatus.SERVICE_UNAVAILABLE, "UNAVAILABLE", detail, headers={"Retry-After": "2"})
 
 
+def not_migrated() -> Problem:
+    """What is answered while the database is empty or of an earlier release: once it is migrated, trying again is safe."""
+    return unavailable("the database is not migrated: run `laurels migrate`")
+
+
 def unauthenticated() -> Problem:
     """What is answered to a stranger."""
     detail = "a bearer token is needed that is neither revoked nor expired"
@@ -97,7 +103,10 @@ def unforeseen() -> Problem:
     return Problem(HTTPStatus.INTERNAL_SERVER_ERROR, "INTERNAL", "something unforeseen went wrong")
 
 
-FORESEEN: Final = (Problem, RequestValidationError, HTTPException, psycopg2.Error, DatabaseUnavailable, Busy)
+FORESEEN: Final = (Problem, RequestValidationError, HTTPException, psycopg2.Error, MustStop, Busy)
+
+NOT_THERE: Final = (errors.UndefinedTable, errors.UndefinedColumn, errors.UndefinedFunction)
+"""How a statement of ours fails where a migration is missing."""
 
 
 def add_problem_handlers(app: FastAPI, answer: Callable[[Request, Problem], Response]) -> None:
@@ -133,6 +142,10 @@ def _problem_of(request: Request, error: Exception) -> Problem:
         case DatabaseUnavailable() | Busy():
             log.warning("cannot serve", path=path, error=str(error))
             return unavailable("cannot serve just now: try again")
+    # The ledger says what it met as the cause of its own error.
+    if isinstance(error, NOT_THERE) or isinstance(error.__cause__, NOT_THERE):
+        log.error("the database is not migrated", path=path, error=str(error))
+        return not_migrated()
     log.error("a request failed", path=path, error=f"{type(error).__name__}: {error}", exc_info=error)
     return unforeseen()
 

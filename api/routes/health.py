@@ -1,8 +1,9 @@
 """Whether this process lives, whether it can serve, what it measures, which version it is."""
 
 import asyncio
+from functools import cache
 from http import HTTPStatus
-from typing import Any
+from typing import Any, Final
 
 import psycopg2
 from fastapi import FastAPI, Response
@@ -11,10 +12,13 @@ from psycopg2.extensions import cursor as Cursor
 
 from api.models import Check, Readiness, Version
 from api.pool import Busy
-from api.problems import unavailable
+from api.problems import NOT_THERE, not_migrated, unavailable
 from api.service import Service, Serving
+from sinks.migration import revisions
 
-_ACTIVE = "SELECT hash FROM rulesets WHERE active"
+_MAY_LOOK: Final = "SELECT has_table_privilege('alembic_version', 'SELECT')"
+_REVISION: Final = "SELECT version_num FROM alembic_version"
+_ACTIVE: Final = "SELECT hash FROM rulesets WHERE active"
 
 
 def add_routes(app: FastAPI) -> None:
@@ -55,8 +59,12 @@ async def version(service: Serving) -> Version:
 async def _postgres(service: Service) -> Check:
     try:
         ruleset = await service.read(_fetch_ruleset)
+    except NOT_THERE:
+        ruleset = None
     except (psycopg2.Error, Busy) as error:
         return Check(name="postgres", ok=False, detail=type(error).__name__)
+    if ruleset is None:
+        return Check(name="postgres", ok=False, detail=str(not_migrated()))
     return Check(name="postgres", ok=True, detail=f"ruleset {ruleset}")
 
 
@@ -68,7 +76,25 @@ async def _brokers(service: Service) -> Check:
     return Check(name="kafka", ok=True, detail=detail)
 
 
-def _fetch_ruleset(cursor: Cursor) -> str:
-    """What only a migrated database has."""
+def _fetch_ruleset(cursor: Cursor) -> str | None:
+    """The active ruleset; None where the database is behind."""
+    if _is_behind(cursor):
+        return None
     cursor.execute(_ACTIVE)
     return ", ".join(row[0] for row in cursor.fetchall()) or "none is active"
+
+
+def _is_behind(cursor: Cursor) -> bool:
+    """Whether the database is of a release before ours, as far as we may look: the API's own role may not."""
+    cursor.execute(_MAY_LOOK)
+    if cursor.fetchone() != (True,):
+        return False
+    cursor.execute(_REVISION)
+    found = cursor.fetchone()
+    return found is None or found[0] in _earlier()
+
+
+@cache
+def _earlier() -> frozenset[str]:
+    """Every revision but the newest. One that is not among them is a later release's, on which we can serve."""
+    return frozenset(revisions()[:-1])

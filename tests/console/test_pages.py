@@ -261,6 +261,18 @@ def test_without_a_database_a_page_says_so(database_url: str) -> None:
     assert "Cannot serve just now" in page.one("h1").text
 
 
+def test_on_a_database_that_is_not_migrated_a_page_says_what_mends_it(database_url: str, legacy_url: str) -> None:
+    with serving(database_url, served_by=legacy_url) as api:
+        visitor = Visitor(api, None)
+        signing_in = visitor.sign_in(api.tokens["viewer"])
+        visitor.client.cookies.set("laurels_console", api.tokens["viewer"], path="/console")
+        pages = [visitor.open("/", 503), read(signing_in.text)]
+    assert signing_in.status_code == 503
+    for page in pages:
+        assert "Cannot serve just now" in page.one("h1").text
+        assert "the database is not migrated: run `laurels migrate`" in page.text
+
+
 def test_pages_are_measured_by_their_routes(academy: Served) -> None:
     viewer = Visitor(academy, "viewer")
     viewer.open(f"/alerts/{'c' * 32}", 404)
