@@ -4,10 +4,9 @@ import asyncio
 import threading
 from collections.abc import Awaitable, Callable, Iterable
 
-from aiokafka import ConsumerRecord
 from faust.types import TP
 
-from schemas.errors import MustStop
+from schemas.errors import MustStop, SteppedOver
 from schemas.events import SESSION_ATTENDANCE
 from sinks.batch import Recorded
 from sinks.positions import Partition, Position
@@ -16,6 +15,7 @@ from streams.crew import WORTH_SHARING, Bounds
 from streams.intake import Gathered
 from streams.recorder import Recorder
 from streams.telemetry import Telemetry
+from tests.streams.records import records_at
 
 FIRST, SECOND, THIRD = (TP(SESSION_ATTENDANCE, partition) for partition in range(3))
 
@@ -41,7 +41,7 @@ def take_over(partitions: Iterable[Partition], _generation: int) -> dict[Partiti
 
 
 def chunk(tp: TP, offsets: range, generation: int = 1) -> Chunk:
-    records = [ConsumerRecord(tp.topic, tp.partition, offset, 0, 0, b"1", b"{}", None, 1, 2, ()) for offset in offsets]
+    records = records_at(tp, offsets)
     return Chunk(tp, generation, offsets.start, len(records), records)
 
 
@@ -193,6 +193,16 @@ def test_after_a_failure_nothing_is_recorded_any_more_nor_acknowledged() -> None
     crewed = play(part, batch_events=5)
     assert crewed.batches == [[(0, offset) for offset in range(5)]]
     assert crewed.acknowledged == []
+
+
+def test_what_got_lost_on_the_way_ends_the_recorder_and_nothing_that_came_with_it_is_taken_in() -> None:
+    async def part(crewed: Crewed) -> None:
+        crewed.recorder.gather(SESSION_ATTENDANCE, chunk(FIRST, range(3))._replace(fetched=4))
+        assert isinstance(crewed.recorder.failure.result(), SteppedOver)
+        crewed.gather(SECOND, range(3))
+        crewed.recorder.start()
+
+    assert play(part).batches == []
 
 
 def test_what_is_recorded_is_acknowledged_up_to_its_end() -> None:

@@ -14,6 +14,7 @@ from faust.types import TP
 from schemas.errors import SteppedOver
 from schemas.events import SESSION_ATTENDANCE
 from streams.fetching import ConsumerThread, Fetched, RebalanceListener
+from tests.streams.records import records_at
 
 HELD = TP(SESSION_ATTENDANCE, 0)
 GENERATION = 3
@@ -76,7 +77,7 @@ class Sought(ConsumerThread):
 
     def fetched(self, assignment: Assignment, *offsets: int) -> Fetched:
         """What is handed out of records with these offsets."""
-        records = [ConsumerRecord(*HELD, offset, 0, 0, b"1", b"{}", None, 1, 2, ()) for offset in offsets]
+        records = records_at(HELD, offsets)
         found: Mapping[TP, list[ConsumerRecord]] = {HELD: records} if records else {}
         return self._linked(found, assignment)
 

@@ -1,4 +1,4 @@
-"""How a membership in the group ends when Faust crashed, or does not stop."""
+"""How a membership in the group begins, and how it ends when Faust crashed, or does not stop."""
 
 import asyncio
 from types import SimpleNamespace
@@ -11,34 +11,10 @@ from faust.types import TP
 from schemas.errors import MustStop
 from schemas.events import SESSION_ATTENDANCE
 from streams import term
-from streams.consumer import Consumer
 from streams.term import Term
 
 HELD = TP(SESSION_ATTENDANCE, 0)
-LOST = TP(SESSION_ATTENDANCE, 1)
-
-
-class Leaving(Consumer):
-    """A consumer without Kafka that has something to tell it, of a partition that it holds and of one that it lost."""
-
-    def __init__(self, *, crashed: bool) -> None:
-        self.app = cast("Any", SimpleNamespace(crashed=crashed))
-        self.told: list[dict[TP, int]] = []
-        self._acknowledged = {HELD: 7, LOST: 9}
-
-    def assignment(self) -> set[TP]:
-        return {HELD}
-
-    async def _commit(self, offsets: dict[TP, int]) -> bool:
-        self.told.append(offsets)
-        return True
-
-
-@pytest.mark.parametrize(("crashed", "told"), [(False, [{HELD: 7}]), (True, [])])
-def test_a_consumer_whose_app_crashed_asks_nothing_of_its_thread(*, crashed: bool, told: list[dict[TP, int]]) -> None:
-    consumer = Leaving(crashed=crashed)
-    assert asyncio.run(consumer.force_commit()) is not crashed
-    assert consumer.told == told
+KNOWN = frozenset({"PLAYER"})
 
 
 class Stage:
@@ -49,9 +25,18 @@ class Stage:
         self.crash_reason = crash
         self._stops = stops
         self.failure: asyncio.Future[BaseException] = asyncio.get_running_loop().create_future()
-        self.specializations: frozenset[str] = frozenset()
+        self.recorder = SimpleNamespace(
+            start=lambda: None,
+            stop=self.end,
+            abandon=lambda: None,
+            failure=self.failure,
+            fail=self.failure.set_result,
+            specializations=frozenset(),
+        )
+        self.known_at_start: frozenset[str] | None = None
 
     async def start_app(self) -> None:
+        self.known_at_start = self.recorder.specializations
         self._crashed.set()
 
     async def stop_app(self) -> None:
@@ -69,16 +54,24 @@ class Crashing(Term):
         self._app = cast("Any", SimpleNamespace(start=stage.start_app, stop=stage.stop_app))
         self._app._crashed, self._app.crash_reason = stage._crashed, stage.crash_reason
         self._watch = cast("Any", SimpleNamespace(start=lambda: None, stop=lambda: None))
-        recorder = SimpleNamespace(start=lambda: None, stop=stage.end, abandon=lambda: None, failure=stage.failure)
-        recorder.fail = stage.failure.set_result
-        self._recorder = cast("Any", recorder)
+        self._recorder = cast("Any", stage.recorder)
 
     def _fetch_specializations(self) -> frozenset[str]:
-        return frozenset()
+        return KNOWN
 
 
 async def serve(crash: BaseException, *, stops: bool) -> BaseException | None:
     return await Crashing(Stage(crash, stops=stops)).serve(asyncio.Event())
+
+
+async def begin() -> Stage:
+    stage = Stage(MustStop("enough"), stops=True)
+    await Crashing(stage).serve(asyncio.Event())
+    return stage
+
+
+def test_nothing_is_read_before_it_is_known_which_specializations_there_are() -> None:
+    assert asyncio.run(begin()).known_at_start == KNOWN
 
 
 def test_what_another_term_mends_is_told_as_it_is_once_faust_has_stopped() -> None:
