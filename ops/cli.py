@@ -1,6 +1,8 @@
 """The `laurels` command: which commands there are, which module brings each, and what an error looks like."""
 
+import errno
 import importlib
+import os
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -133,14 +135,28 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line; an error that a person can mend is one line, not a traceback."""
     given = list(sys.argv[1:] if arguments is None else arguments)
     try:
-        build_app(given)(given)
+        _run(given)
     except KeyboardInterrupt:
         sys.exit(EXIT_INTERRUPTED)
+    except BrokenPipeError:
+        # Whoever reads has enough (`| head`); with this code Typer ends where it is the first to hear of it.
+        _let_go_of_output()
+        sys.exit(EXIT_DIFFERENT)
     except Exception as error:
         message = _explained(error, given)
         if message is None:
             raise
         _fail(message)
+
+
+def _run(arguments: Sequence[str]) -> None:
+    """Run the command, and see that what it printed is written: of what Python writes at its exit nobody is told."""
+    try:
+        build_app(arguments)(arguments)
+    except SystemExit:
+        if sys.stdout is not None:
+            sys.stdout.flush()
+        raise
 
 
 def _explained(error: Exception, arguments: Sequence[str]) -> str | None:
@@ -165,6 +181,9 @@ def _explained(error: Exception, arguments: Sequence[str]) -> str | None:
             return f"Postgres refuses (SQLSTATE {other.pgcode}): {other}"
         case KafkaException() as unanswered:
             return f"Kafka does not answer: {unanswered}"
+        case OSError(errno=errno.ENOSPC | errno.EDQUOT | errno.EFBIG | errno.EIO) as full:
+            # Commands name the files that they write. What is left is standard output, or what the machine itself lacks.
+            return f"nothing more can be written: {full.strerror}"
     return None
 
 
@@ -182,7 +201,18 @@ def _role(arguments: Sequence[str]) -> str:
 
 def _fail(message: str) -> NoReturn:
     print(f"laurels: {redact(' '.join(message.split()))}", file=sys.stderr)
+    _let_go_of_output()
     sys.exit(EXIT_FAILED)
+
+
+def _let_go_of_output() -> None:
+    """Give up what standard output does not take: Python would try once more at its exit, and complain."""
+    if sys.stdout is None:
+        return
+    try:
+        sys.stdout.flush()
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 if __name__ == "__main__":

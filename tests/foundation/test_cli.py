@@ -6,8 +6,9 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import pytest
 import typer
@@ -30,12 +31,20 @@ def legacy_academy(postgres: Service) -> Iterator[str]:
         yield url
 
 
-def laurels(*arguments: str, **environ: str) -> subprocess.CompletedProcess[str]:
+@pytest.fixture(scope="module")
+def academy(postgres: Service) -> Iterator[str]:
+    """One database, for all that only look at it, that is migrated."""
+    with cloned(postgres, "template") as url:
+        yield url
+
+
+def laurels(*arguments: str, out: int | IO[str] = subprocess.PIPE, **environ: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, "-m", "ops.cli", *arguments],
         cwd=ROOT,
         env={**os.environ, "COLUMNS": "120", **environ},
-        capture_output=True,
+        stdout=out,
+        stderr=subprocess.PIPE,
         text=True,
         check=False,
     )
@@ -148,6 +157,67 @@ def test_a_database_that_is_not_migrated_says_what_mends_it(
     assert exit_.value.code == 3
     assert told.startswith("laurels: this database is not up to date, run `laurels migrate`:")
     assert told.count("\n") == 1
+
+
+PRINTS = [
+    "--help",
+    "bench --help",
+    "generate --users 200",
+    "rules lint schemas/rulesets/academy.toml --json",
+    "positions list",
+    "positions list --json",
+    "migrate",
+]
+
+
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+@pytest.mark.parametrize("command", PRINTS)
+def test_a_full_disk_under_standard_output_is_one_line(academy: str, command: str, unbuffered: str) -> None:
+    with Path("/dev/full").open("w", encoding="utf-8") as full:
+        done = laurels(*command.split(), out=full, DATABASE_URL=academy, PYTHONUNBUFFERED=unbuffered)
+    assert done.stderr.startswith("laurels: ")
+    assert done.stderr.endswith(": No space left on device\n")
+    assert done.stderr.count("\n") == 1
+    assert done.returncode == 3
+
+
+@pytest.mark.parametrize("command", PRINTS)
+def test_whoever_has_read_enough_hears_nothing(academy: str, command: str) -> None:
+    with closed_pipe() as pipe:
+        done = laurels(*command.split(), out=pipe, DATABASE_URL=academy, PYTHONUNBUFFERED="")
+    assert done.stderr == ""
+    assert done.returncode in {0, 1}
+
+
+def test_what_is_printed_at_the_very_end_is_no_exception() -> None:
+    program = (
+        "import typer; from ops import cli\n"
+        "app = typer.Typer()\n"
+        "app.command()(lambda: print('told'))\n"
+        "cli.build_app = lambda _: app\n"
+        "cli.main([])"
+    )
+    environ = {**os.environ, "PYTHONUNBUFFERED": ""}
+    with closed_pipe() as pipe, Path("/dev/full").open("w", encoding="utf-8") as full:
+        ended = [
+            subprocess.run(
+                [sys.executable, "-c", program], cwd=ROOT, env=environ, stdout=out, stderr=subprocess.PIPE, check=False
+            )
+            for out in (pipe, full)
+        ]
+    assert [(done.returncode, done.stderr) for done in ended] == [
+        (1, b""),
+        (3, b"laurels: nothing more can be written: No space left on device\n"),
+    ]
+
+
+@contextmanager
+def closed_pipe() -> Iterator[IO[str]]:
+    """What `| head` leaves behind."""
+    reader, writer = os.pipe()
+    os.close(reader)
+    with os.fdopen(writer, "w") as pipe:
+        yield pipe
 
 
 def test_a_command_that_does_not_exist_is_a_wrong_use() -> None:
