@@ -1,19 +1,26 @@
 """`laurels positions`: where reading stands, and the decisions about it that only a person can make."""
 
-from typing import Annotated
+from collections.abc import Sequence
+from itertools import groupby
+from typing import Annotated, Final
 
 import typer
 from msgspec import json
 from rich.console import Console
 from rich.table import Column, Table
+from rich.text import Text
 
 from ops.options import Actor, AsJson, acting
 from schemas.settings import Settings, load_settings
 from sinks import position_moves
 from sinks.database import Connect, connector, transaction
+from sinks.position_moves import ListedPosition
 from streams.logs import Logs
 
 Group = Annotated[str | None, typer.Option(help="The consumer group; else the one in the settings.")]
+
+LOG_CHARACTERS: Final = 8
+"""So many of a log's id, without its cluster's, are shown; `--json` has it whole."""
 
 
 def register(app: typer.Typer) -> None:
@@ -45,22 +52,51 @@ def list_(
     if as_json:
         typer.echo(json.encode({"positions": listed}))
         return
+    _print(listed)
+
+
+def _print(listed: Sequence[ListedPosition]) -> None:
+    """A table for each that owns some, to fit 80 columns, and below it whole sentences on what is stopped."""
+    if not listed:
+        typer.echo("no positions")
+    by_owner = groupby(sorted(listed, key=_whose), key=_whose)
+    for number, ((group, owner), owned) in enumerate(by_owner):
+        if number:
+            typer.echo()
+        typer.echo(f"group {group}, owned by {owner or 'nobody'}")
+        _print_owned(list(owned))
+
+
+def _whose(position: ListedPosition) -> tuple[str, str]:
+    return position.group, position.owner or ""
+
+
+def _print_owned(owned: Sequence[ListedPosition]) -> None:
+    numbers = [Column(name, justify="right", no_wrap=True) for name in ("next", "end", "lag", "epoch")]
+    log = Column("log", overflow="ellipsis")  # its beginning tells it from another: this gives way
+    updated = Column("updated", no_wrap=True)
     table = Table(
-        "group", Column("partition", overflow="fold"), "next", "end", "lag", "epoch", "owner", "updated", "stopped"
+        Column("partition", no_wrap=True), *numbers, log, updated, box=None, pad_edge=False, collapse_padding=True
     )
-    for position in listed:
+    for position in owned:
         table.add_row(
-            position.group,
-            f"{position.topic}[{position.partition}]",
+            _place(position),
             str(position.next_offset),
             str(position.end_offset),
             str(position.lag),
             str(position.epoch),
-            position.owner or "",
+            position.log_id.rpartition("/")[2][:LOG_CHARACTERS],
             f"{position.updated_at:%Y-%m-%d %H:%M:%S}",
-            position.stopped or "",
         )
-    Console().print(table)
+    console = Console()
+    console.print(table)
+    for position in owned:
+        if position.stopped is not None:
+            console.print(Text(f"{_place(position)} is stopped: {position.stopped}"))
+
+
+def _place(position: ListedPosition) -> str:
+    return f"{position.topic}[{position.partition}]"
 
 
 def adopt(*, group: Group = None, actor: Actor = None, as_json: AsJson = False) -> None:
