@@ -11,10 +11,11 @@ from typing import Any, Final
 
 from ops.oracle import ENTRY_COLUMNS, ENTRY_KEYS, Oracle, Roster
 from ops.oracle.state import Source
-from ops.verification.expecting import AS_GIVEN, Account, Expectations, Row, Subject, Table
+from ops.verification.expecting import AS_GIVEN, Expectations
 from ops.verification.report import Difference, EventAt, Report
 from ops.verification.shelf import Shelf
 from ops.verification.snapshot import Snapshot
+from ops.verification.table import Account, Row, Subject, Table
 
 PORTION: Final = 1_000
 """As many rows of each table are fetched at once, since all tables are read side by side."""

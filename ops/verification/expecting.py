@@ -1,57 +1,20 @@
 """What each row of the state tables must hold, by what the oracle remembers once the log is folded."""
 
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from typing import Any, Final, Generic, NamedTuple, TypeVar
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from typing import Any, Final
 
-from ops.oracle import Oracle, Roster, ratings
+from ops.oracle import Oracle, ratings
 from ops.oracle.ratings import Ratings
 from ops.oracle.state import Source, Standing, User
 from ops.verification.adoption import Adoption
 from ops.verification.report import Report
-from ops.verification.snapshot import MICROSECONDS
+from ops.verification.table import Account, Expected, Rostered, Row, Table, table_of
 
 AS_GIVEN: Final = object()
 """In place of the values expected: nobody can tell, so the row is taken as it is."""
 
-Row = tuple[Any, ...]
-
-Expected = tuple[Any, int | None]
-"""The values that a row must hold, None where there must be no row; and the number of the receipt that demands it."""
-
 NO_ROW: Final[Expected] = (None, None)
 GIVEN: Final[Expected] = (AS_GIVEN, None)
-
-
-class Account(NamedTuple):
-    """All that the oracle remembers of one user: at least what `user` would say, if it is None."""
-
-    user_id: int
-    user: User | None
-    tournaments: dict[int, Source]
-    sessions: dict[int, Source]
-    transfers: dict[str, Source]
-
-
-Rostered = tuple[int, Roster | None]
-"""A tournament, and the roster that stands for it."""
-
-Subject = TypeVar("Subject")
-
-
-class Table(NamedTuple, Generic[Subject]):
-    """How one table is compared: its rows' columns after the first `keys` are values, and the first says whose it is.
-
-    `label` names a row by its keys; `of_users` is whether the first of them is a user. `expect` is asked with a row, or with the keys alone where there is none.
-    """
-
-    name: str
-    columns: tuple[str, ...]
-    keys: int
-    label: str
-    of_users: bool
-    statement: str
-    expect: Callable[[Subject, Row], Expected]
-    all_keys: Callable[[Subject], Collection[Row]]
 
 
 class Expectations:
@@ -69,72 +32,17 @@ class Expectations:
 
     def of_users(self) -> Iterator[Table[Account]]:
         """The tables whose rows are users', in the order to compare them in."""
-        yield _table(
-            "tournament_participations",
-            "user_id semester_id placement participants skills specialization_id status revision achieved_at "
-            "xp_awarded credits_awarded",
-            2,
-            "user {}, tournament {}",
-            self._participation,
-            lambda account: [(account.user_id, source) for source in account.tournaments],
-        )
-        yield _table(
-            "session_attendances",
-            "user_id session_id specialization_id status revision minutes theory_hours practice_hours skills occurred_at",
-            2,
-            "user {}, session {}",
-            self._attendance,
-            lambda account: [(account.user_id, source) for source in account.sessions],
-        )
-        yield _table(
-            "users",
-            "id xp_balance credit_balance",
-            1,
-            "user {}",
-            _user,
-            lambda account: [(account.user_id,)] if account.user else [],
-        )
-        yield _table(
-            "specialization_progress",
-            "student_id specialization_id current_level total_xp completed_sessions theory_hours_completed "
-            "practice_hours_completed level_adjustment milestones_paid",
-            2,
-            "user {}, {}",
-            _progress,
-            lambda account: [(account.user_id, name) for name, s in _standings(account) if s.level],
-        )
-        yield _table(
-            "user_licenses",
-            "user_id specialization_type current_level max_achieved_level football_skills",
-            2,
-            "user {}, {}",
-            self._license,
-            lambda account: [(account.user_id, name) for name, s in _standings(account) if s.license],
-        )
-        yield _table(
-            "tournament_badges",
-            "user_id semester_id badge_type earned_at revoked_at",
-            3,
-            "user {}, tournament {}, {}",
-            _badge,
-            lambda account: [
-                (account.user_id, tournament, badge)
-                for tournament, source in account.tournaments.items()
-                for badge in source.badges
-            ],
-        )
-        yield _table(
-            "credit_transfers",
-            "sender_id idempotency_key receiver_id amount memo status reason receipt_seq occurred_at",
-            2,
-            "transfer_{0}-{1}_transfer_{0}",
-            _transfer,
-            lambda account: [(account.user_id, key) for key in account.transfers],
-        )
+        yield self._participations()
+        yield self._attendances()
+        yield _users()
+        yield _progresses()
+        yield self._licenses()
+        yield _badges()
+        yield _transfers()
 
     def of_tournaments(self) -> Table[Rostered]:
         """The table whose rows are tournaments'."""
-        return _table(
+        return table_of(
             "tournament_rosters",
             'tournament_id participants user_ids finalized_at log_id partition "offset"',
             1,
@@ -142,6 +50,17 @@ class Expectations:
             self._roster,
             lambda rostered: [rostered[:1]] if rostered[1] else [],
             of_users=False,
+        )
+
+    def _participations(self) -> Table[Account]:
+        return table_of(
+            "tournament_participations",
+            "user_id semester_id placement participants skills specialization_id status revision achieved_at "
+            "xp_awarded credits_awarded",
+            2,
+            "user {}, tournament {}",
+            self._participation,
+            lambda account: [(account.user_id, source) for source in account.tournaments],
         )
 
     def _participation(self, account: Account, row: Row) -> Expected:
@@ -158,6 +77,16 @@ class Expectations:
         values = (placement, participants, _listed(skills), specialization, status, source.revision, at)
         return (*values, source.given.xp, source.given.credits), source.seq
 
+    def _attendances(self) -> Table[Account]:
+        return table_of(
+            "session_attendances",
+            "user_id session_id specialization_id status revision minutes theory_hours practice_hours skills occurred_at",
+            2,
+            "user {}, session {}",
+            self._attendance,
+            lambda account: [(account.user_id, source) for source in account.sessions],
+        )
+
     @staticmethod
     def _attendance(account: Account, row: Row) -> Expected:
         source = account.sessions.get(row[1])
@@ -171,6 +100,16 @@ class Expectations:
         status = "withdrawn" if source.withdrawn else status
         values = (specialization, status, source.revision, minutes, theory, practice, _listed(skills), at)
         return values, source.seq
+
+    def _licenses(self) -> Table[Account]:
+        return table_of(
+            "user_licenses",
+            "user_id specialization_type current_level max_achieved_level football_skills",
+            2,
+            "user {}, {}",
+            self._license,
+            lambda account: [(account.user_id, name) for name, s in _standings(account) if s.license],
+        )
 
     def _license(self, account: Account, row: Row) -> Expected:
         user_id, specialization = row[:2]
@@ -206,25 +145,6 @@ class Expectations:
         return (roster.participants, users, roster.finalized_us, log_id, roster.partition, roster.offset), None
 
 
-def _table(
-    name: str,
-    columns: str,
-    keys: int,
-    label: str,
-    expect: Callable[[Subject, Row], Expected],
-    all_keys: Callable[[Subject], Collection[Row]],
-    *,
-    of_users: bool = True,
-) -> Table[Subject]:
-    names = tuple(columns.split())
-    expressions = [
-        "revoked_at IS NOT NULL" if c == "revoked_at" else MICROSECONDS.format(c) if c.endswith("_at") else c
-        for c in names
-    ]
-    statement = f"SELECT {', '.join(expressions)} FROM {name}"
-    return Table(name, names, keys, label, of_users, statement, expect, all_keys)
-
-
 def _standings(account: Account) -> Collection[tuple[str, Standing]]:
     return account.user.standings.items() if account.user else ()
 
@@ -249,12 +169,35 @@ def _learn(source: Source, row: Row) -> None:
         source.withdrawn = row[6] == "withdrawn"
 
 
+def _users() -> Table[Account]:
+    return table_of(
+        "users",
+        "id xp_balance credit_balance",
+        1,
+        "user {}",
+        _user,
+        lambda account: [(account.user_id,)] if account.user else [],
+    )
+
+
 def _user(account: Account, row: Row) -> Expected:
     user = account.user
     if user is None:
         # Registered by the academy: no event speaks of them yet.
         return row[1:] if row[1:] == (0, 0) else None, None
     return (user.xp, user.credits), None
+
+
+def _progresses() -> Table[Account]:
+    return table_of(
+        "specialization_progress",
+        "student_id specialization_id current_level total_xp completed_sessions theory_hours_completed "
+        "practice_hours_completed level_adjustment milestones_paid",
+        2,
+        "user {}, {}",
+        _progress,
+        lambda account: [(account.user_id, name) for name, s in _standings(account) if s.level],
+    )
 
 
 def _progress(account: Account, row: Row) -> Expected:
@@ -269,6 +212,21 @@ def _progress(account: Account, row: Row) -> Expected:
     return (standing.level, *totals, standing.adjustment, standing.milestones), None
 
 
+def _badges() -> Table[Account]:
+    return table_of(
+        "tournament_badges",
+        "user_id semester_id badge_type earned_at revoked_at",
+        3,
+        "user {}, tournament {}, {}",
+        _badge,
+        lambda account: [
+            (account.user_id, tournament, badge)
+            for tournament, source in account.tournaments.items()
+            for badge in source.badges
+        ],
+    )
+
+
 def _badge(account: Account, row: Row) -> Expected:
     _, tournament, badge = row[:3]
     source = account.tournaments.get(tournament)
@@ -279,6 +237,17 @@ def _badge(account: Account, row: Row) -> Expected:
     if not earned and row[3:]:
         earned = row[3]
     return (earned, revoked), source.seq
+
+
+def _transfers() -> Table[Account]:
+    return table_of(
+        "credit_transfers",
+        "sender_id idempotency_key receiver_id amount memo status reason receipt_seq occurred_at",
+        2,
+        "transfer_{0}-{1}_transfer_{0}",
+        _transfer,
+        lambda account: [(account.user_id, key) for key in account.transfers],
+    )
 
 
 def _transfer(account: Account, row: Row) -> Expected:
