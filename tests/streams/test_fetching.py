@@ -9,6 +9,7 @@ from typing import Any, cast
 
 import pytest
 from aiokafka import ConsumerRecord
+from aiokafka.errors import ConsumerStoppedError
 from faust.types import TP
 
 from schemas.errors import SteppedOver
@@ -58,7 +59,7 @@ class Sought(ConsumerThread):
     def _ensure_consumer(self) -> Any:
         return self._standing
 
-    def fetch_at(self, position: int) -> Fetched:
+    def fetch_at(self, position: int, *, closed: bool = False) -> Fetched:
         """Fetch with a consumer that stands there, and finds nothing."""
 
         async def fetched_records(_wanted: set[TP], **_bounds: Any) -> dict[TP, list[ConsumerRecord]]:
@@ -66,7 +67,7 @@ class Sought(ConsumerThread):
 
         self.consumer = cast("Any", SimpleNamespace(flow_active=True))
         self._standing = SimpleNamespace(
-            _closed=False,
+            _closed=closed,
             _max_poll_records=None,
             _fetcher=SimpleNamespace(_closed=False, fetched_records=fetched_records),
             _subscription=SimpleNamespace(
@@ -107,6 +108,11 @@ def test_a_consumer_that_stands_where_nobody_sought_it_has_stepped_over(standing
     with pytest.raises(SteppedOver, match=f"stands at {standing}, not at 10"):
         Sought(at=10).fetch_at(standing)
     assert Sought(at=10).fetch_at(10).records == {}
+
+
+def test_a_consumer_that_was_closed_is_not_taken_for_one_that_finds_nothing() -> None:
+    with pytest.raises(ConsumerStoppedError):
+        Sought(at=10).fetch_at(10, closed=True)
 
 
 @pytest.mark.parametrize(

@@ -11,6 +11,7 @@ from tests.streams.stage import UNHURRIED, Stage, WorkerProcess, once_each, pres
 
 MANY = presences(range(1, 11), range(1, 601))
 """More than a worker has in hand at any time."""
+SHARED = "SELECT partition FROM partition_positions GROUP BY partition HAVING count(DISTINCT owner) > 1"
 
 
 def test_sigterm_leaves_with_what_is_in_hand_finished(stage: Stage) -> None:
@@ -51,6 +52,8 @@ def test_workers_that_join_and_leave_in_the_middle_of_a_batch_record_everything_
     stage.wait_until_read()
     assert stage.sessions_recorded() == once_each(events)
     assert all(worker.runs for worker in joining)
+    stage.wait_until_claimed()
+    assert stage.query(SHARED) == [], "partitions of one number, which hold the same users, are with one worker"
 
 
 def owners(stage: Stage) -> int:

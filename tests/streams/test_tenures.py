@@ -53,7 +53,10 @@ def test_an_idle_position_moves_past_what_is_empty() -> None:
     assert held.may_move
     assert held.claim_to(held.claimed) == Claim("level-commands", 0, 7, 10, 13, 13)
     assert not held.may_move
-    assert held.follow(10, 13), "the record after the gap still says that it follows the one before it"
+    held.saw_empty(10, 15)
+    assert held.may_move
+    assert held.claim_to(held.claimed) == Claim("level-commands", 0, 7, 13, 15, 15)
+    assert held.follow(10, 15), "the record after the gap still says that it follows the one before it"
 
 
 def test_a_position_waits_for_the_records_before_an_empty_stretch() -> None:
