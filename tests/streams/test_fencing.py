@@ -83,6 +83,17 @@ def test_a_worker_that_sleeps_in_the_middle_of_a_copy_does_not_keep_its_partitio
     assert stage.sessions_recorded() == once_each(EVENTS)
 
 
+FAILS_ONCE = """
+from streams import recorder
+gather = recorder.Recorder.gather
+def failing(self, topic, chunk):
+    recorder.Recorder.gather = gather
+    raise RuntimeError("nobody foresaw this")
+recorder.Recorder.gather = failing
+from ops.cli import main
+main(["worker", "--no-relay"])
+"""
+
 DROPS_A_CHUNK = """
 import sys
 from streams import recorder
@@ -105,6 +116,17 @@ recorder.Recorder.gather = lossy
 from ops.cli import main
 main(["worker", "--no-relay"])
 """
+
+
+def test_an_agent_that_fails_stops_the_worker_and_is_not_begun_again_after_what_it_lost(stage: Stage) -> None:
+    stage.publish(EVENTS)
+    worker = stage.worker(command=[sys.executable, "-c", FAILS_ONCE])
+    assert worker.ended() == 3
+    assert "RuntimeError: nobody foresaw this" in worker.said
+    assert stage.positions() == [0]
+    stage.worker()
+    stage.wait_until_read()
+    assert stage.sessions_recorded() == once_each(EVENTS)
 
 
 def test_a_record_that_gets_lost_on_the_way_to_the_ledger_stops_the_worker(stage: Stage) -> None:
