@@ -98,6 +98,13 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
         _pace(consumer._client, configured.fetch_every_seconds)  # noqa: SLF001
         return consumer
 
+    def close(self) -> None:
+        """Leave the client open, which this thread closes when it stops.
+
+        Faust asks for this when partitions move while the app stops. Closed then, the client would be closed under the
+        last commit, which would try again without end; and the group would not be told that its member leaves.
+        """
+
     async def seek_chain(self, positions: Mapping[TP, int], stopped: Mapping[TP, int]) -> None:
         """Begin the chain of records anew at `positions`, and stand at those of the `stopped` without fetching."""
         await self.call_thread(self._seek_chain, positions, stopped)

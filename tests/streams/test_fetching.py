@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from types import SimpleNamespace
 from typing import Any, cast
 
+import faust
 import pytest
 from aiokafka import ConsumerRecord
 from aiokafka.errors import ConsumerStoppedError
@@ -108,6 +109,15 @@ def test_a_consumer_that_stands_where_nobody_sought_it_has_stepped_over(standing
     with pytest.raises(SteppedOver, match=f"stands at {standing}, not at 10"):
         Sought(at=10).fetch_at(standing)
     assert Sought(at=10).fetch_at(10).records == {}
+
+
+def test_partitions_that_move_while_a_worker_leaves_do_not_close_its_client_under_the_last_commit() -> None:
+    thread = Sought(at=10)
+    thread._consumer = cast("Any", SimpleNamespace(_closed=False))
+    app = faust.App("leaving", web_enabled=False)
+    app._consumer = cast("Any", SimpleNamespace(close=thread.close))
+    app._on_rebalance_when_stopped()
+    assert not thread._consumer._closed
 
 
 def test_a_consumer_that_was_closed_is_not_taken_for_one_that_finds_nothing() -> None:
