@@ -117,6 +117,8 @@ class Consumer(driver.Consumer):
         self._pipeline.give_up()
         self._claimed = None
         self._revocations += 1
+        # Faust waits for it as well, but not in a worker that was told to leave.
+        await self._pipeline.finish()
         await super().on_partitions_revoked(revoked)
 
     async def wait_empty(self) -> None:

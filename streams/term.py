@@ -25,8 +25,10 @@ from streams.watch import Rejoin, Watch
 
 LEAVE_SECONDS: Final = 2.5
 """How long a batch in hand may take once the worker is told to leave; the rest of five seconds is for leaving."""
+GOODBYE_SECONDS: Final = 1.5
+"""How long leaving itself may take then. A worker that the others of its group keep from leaving is gone all the same."""
 STOP_SECONDS: Final = 10.0
-"""How long Faust may take to stop. If it does not, only the end of the process ends its membership."""
+"""How long Faust may take to stop after a failure. If it does not, only the end of the process ends its membership."""
 
 ENDS_WELL = (Fenced, Rejoin, OffsetOutOfRangeError)
 """What another term mends, since it claims anew."""
@@ -88,7 +90,7 @@ class Term:
             # First of all: nothing in hand may be acknowledged any more, and nobody may wait for it.
             self._recorder.fail(reason)
         patience = asyncio.get_running_loop().call_later(LEAVE_SECONDS, self._recorder.abandon)
-        stopped = await self._leave(starting)
+        stopped = await self._leave(starting, LEAVE_SECONDS + GOODBYE_SECONDS if reason is None else STOP_SECONDS)
         patience.cancel()
         if not stopped and isinstance(reason, ENDS_WELL):
             # What is left of it may be a member for ever, of partitions that nobody reads.
@@ -117,12 +119,12 @@ class Term:
         finally:
             crashing.cancel()
 
-    async def _leave(self, starting: asyncio.Task[None]) -> bool:
-        """Stop everything; whether Faust did."""
+    async def _leave(self, starting: asyncio.Task[None], seconds: float) -> bool:
+        """Stop everything; whether Faust did within so many seconds."""
         starting.cancel()
         stopped = True
         try:
-            async with asyncio.timeout(STOP_SECONDS):
+            async with asyncio.timeout(seconds):
                 await self._app.stop()
         except TimeoutError:
             log.warning("Faust does not stop; its membership ends by its session timeout")

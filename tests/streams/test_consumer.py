@@ -127,7 +127,7 @@ async def seek_twice(consumer: Claiming) -> list[object]:
 def test_partitions_that_are_revoked_while_they_are_claimed_are_not_read_before_they_are_claimed_anew() -> None:
     consumer = Claiming(revoked=1)
     assert asyncio.run(seek_twice(consumer)) == [{}, {HELD: 7}]
-    assert consumer.calls == ["take over", "give up", "give up", "take over", "seek"]
+    assert consumer.calls == ["take over", "give up", "finish", "give up", "take over", "seek"]
 
 
 def test_what_is_claimed_is_claimed_once_and_sought_as_often_as_faust_asks() -> None:
@@ -143,10 +143,10 @@ async def claim_again(consumer: Claiming) -> object:
 
 
 @pytest.mark.usefixtures("faust_revokes_nothing")
-def test_what_is_revoked_is_given_up_at_once_and_claimed_anew_when_it_is_assigned_again() -> None:
+def test_what_is_revoked_is_given_up_at_once_finished_and_claimed_anew_when_it_is_assigned_again() -> None:
     consumer = Claiming(revoked=0)
     assert asyncio.run(claim_again(consumer)) == {HELD: 7}
-    assert consumer.calls == ["take over", "seek", "give up", "take over", "seek"]
+    assert consumer.calls == ["take over", "seek", "give up", "finish", "take over", "seek"]
 
 
 def test_before_partitions_go_what_is_in_hand_is_finished_and_kafka_told() -> None:

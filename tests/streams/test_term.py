@@ -18,9 +18,9 @@ KNOWN = frozenset({"PLAYER"})
 
 
 class Stage:
-    """A Faust app that crashes when it is started, and a recorder and a watch that have nothing to do."""
+    """A Faust app that crashes when it is started, if it is to, and a recorder and a watch that have nothing to do."""
 
-    def __init__(self, crash: BaseException, *, stops: bool) -> None:
+    def __init__(self, crash: BaseException | None, *, stops: bool) -> None:
         self._crashed = asyncio.Event()
         self.crash_reason = crash
         self._stops = stops
@@ -37,7 +37,8 @@ class Stage:
 
     async def start_app(self) -> None:
         self.known_at_start = self.recorder.specializations
-        self._crashed.set()
+        if self.crash_reason is not None:
+            self._crashed.set()
 
     async def stop_app(self) -> None:
         if not self._stops:
@@ -85,3 +86,16 @@ def test_no_other_term_begins_in_a_process_in_which_faust_does_not_stop(monkeypa
     told = asyncio.run(serve(crash, stops=False))
     assert isinstance(told, MustStop)
     assert told.__cause__ is crash
+
+
+async def leave() -> BaseException | None:
+    told = asyncio.Event()
+    told.set()
+    return await Crashing(Stage(None, stops=False)).serve(told)
+
+
+def test_a_worker_that_is_told_to_leave_is_not_kept_by_what_does_not_stop(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(term, "LEAVE_SECONDS", 0.01)
+    monkeypatch.setattr(term, "GOODBYE_SECONDS", 0.01)
+    monkeypatch.setattr(term, "STOP_SECONDS", 3600.0)
+    assert asyncio.run(asyncio.wait_for(leave(), 60)) is None
