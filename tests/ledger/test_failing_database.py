@@ -292,13 +292,26 @@ def test_rows_are_locked_users_ascending_then_progress_then_licenses(struggle: S
     assert (struggle.dead_letters(), struggle.differences()) == ([], 0)
 
 
-def test_an_event_that_the_database_refuses_in_a_batch_of_4000_is_a_dead_letter_alone(struggle: Struggle) -> None:
+def refuse(struggle: Struggle, user_id: int, code: str) -> None:
+    """Have the database refuse what this user earns."""
     struggle.query(
         "CREATE FUNCTION fail() RETURNS trigger LANGUAGE plpgsql AS"
-        " $$ BEGIN RAISE EXCEPTION 'never' USING ERRCODE = '22003'; END $$;"
+        f" $$ BEGIN RAISE EXCEPTION 'never' USING ERRCODE = '{code}'; END $$;"
         "CREATE TRIGGER fail BEFORE INSERT ON xp_transactions"
-        " FOR EACH ROW WHEN (NEW.user_id = 77) EXECUTE FUNCTION fail()"
+        f" FOR EACH ROW WHEN (NEW.user_id = {user_id}) EXECUTE FUNCTION fail()"
     )
+
+
+@pytest.mark.parametrize("code", ["22003", "22P02", "23505", "23514"])
+def test_values_and_constraints_that_an_event_violates_are_that_events_fault(struggle: Struggle, code: str) -> None:
+    refuse(struggle, 78, code)
+    struggle.academy.tell(SESSION_ATTENDANCE, presence(78, int(code, 36)))
+    assert struggle.dead_letters() == [(78, "refused_by_database", f"SQLSTATE {code}")]
+    assert (struggle.retried, struggle.differences()) == ([], 0)
+
+
+def test_an_event_that_the_database_refuses_in_a_batch_of_4000_is_a_dead_letter_alone(struggle: Struggle) -> None:
+    refuse(struggle, 77, "22003")
     events = [presence(user, session) for session in range(1, 41) for user in range(100, 200)]
     struggle.academy.tell(SESSION_ATTENDANCE, *events[:2_000], presence(77, 1), *events[2_000:])
     assert struggle.dead_letters() == [(77, "refused_by_database", "SQLSTATE 22003")]

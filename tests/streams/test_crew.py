@@ -205,6 +205,17 @@ def test_what_got_lost_on_the_way_ends_the_recorder_and_nothing_that_came_with_i
     assert play(part).batches == []
 
 
+def test_what_is_claimed_after_the_end_is_not_taken_in() -> None:
+    async def part(crewed: Crewed) -> None:
+        crewed.recorder.fail(MustStop("enough"))
+        await crewed.recorder.take_over([FIRST], 2)
+        crewed.gather(FIRST, range(3), 2)
+        assert crewed.recorder.stopped_partitions() == []
+        assert crewed.recorder._tenures.of(FIRST, 2) is None
+
+    play(part)
+
+
 def test_what_is_recorded_is_acknowledged_up_to_its_end() -> None:
     async def part(crewed: Crewed) -> None:
         crewed.gather(FIRST, range(7))

@@ -111,6 +111,19 @@ def test_a_consumer_that_stands_where_nobody_sought_it_has_stepped_over(standing
     assert Sought(at=10).fetch_at(10).records == {}
 
 
+def test_a_stopped_partition_is_paused_where_its_position_stands_and_nothing_of_it_is_handed_out() -> None:
+    done: list[tuple[object, ...]] = []
+    thread = Sought(at=10)
+    thread._chain = {}
+    thread._standing = SimpleNamespace(
+        pause=lambda tp: done.append(("pause", TP(*tp))), seek=lambda tp, offset: done.append(("seek", TP(*tp), offset))
+    )
+    other = TP(SESSION_ATTENDANCE, 1)
+    asyncio.run(thread._seek_chain({HELD: 10}, {other: 3}))
+    assert done == [("pause", other), ("seek", other, 3), ("seek", HELD, 10)]
+    assert thread._chain == {HELD: (10, 10)}
+
+
 def test_partitions_that_move_while_a_worker_leaves_do_not_close_its_client_under_the_last_commit() -> None:
     thread = Sought(at=10)
     thread._consumer = cast("Any", SimpleNamespace(_closed=False))

@@ -160,6 +160,18 @@ def test_what_lies_in_the_folder_that_a_worker_is_started_in_is_not_taken_for_ou
     assert open_ledger(database_url).record(gathered(b"poison")).dead_letters == 1
 
 
+def test_what_nobody_foresaw_in_a_ledger_reaches_the_worker_by_name(
+    database_url: str, open_ledger: Callable[[str], LedgerProcess]
+) -> None:
+    poison = gathered(b"poison")
+    # No cluster has such an id: it is what stands for a mistake of ours.
+    impossible = poison._replace(records=[poison.records[0]._replace(log_id="cluster\0topic")])
+    ledger = open_ledger(database_url)
+    with pytest.raises(MustStop, match="ValueError: A string literal cannot contain NUL"):
+        ledger.record(impossible)
+    assert ledger.record(poison).dead_letters == 1, "the process is still there"
+
+
 def test_what_a_ledger_cannot_read_ends_it_and_is_not_waited_for(
     database_url: str, open_ledger: Callable[[str], LedgerProcess]
 ) -> None:

@@ -1,12 +1,16 @@
 """What a worker hears of although no topic brings it."""
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from types import SimpleNamespace
 from typing import Any, cast
+
+import pytest
 
 from schemas.events import SESSION_ATTENDANCE
 from sinks.batch import Recorded
 from sinks.database import connector, transaction
+from streams import watch
 from streams.crew import Bounds
 from streams.intake import Gathered
 from streams.logs import Logs
@@ -19,6 +23,10 @@ ADD_GOALKEEPERS = """
 INSERT INTO specializations VALUES ('GOALKEEPER', 'Goalkeeper', 1);
 INSERT INTO specialization_levels VALUES ('GOALKEEPER', 1, 'Keeper', 0)
 """
+ADD_DEAD_LETTER = """
+INSERT INTO dead_letters (topic, log_id, partition, "offset", reason, detail, headers)
+VALUES ('session-attendance', 'cluster/topic', 0, 0, 'undecodable', 'poison', '[]')
+"""
 
 
 class NothingToRecord:
@@ -29,6 +37,40 @@ class NothingToRecord:
 
     def close(self) -> None:
         """Hold nothing, give nothing back."""
+
+
+@pytest.fixture
+def waiting(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """How many messages wait in the outbox, look by look, the last one first."""
+    waiting: list[int] = []
+    monkeypatch.setattr(watch, "backlog", lambda _cursor: waiting.pop())
+    return waiting
+
+
+class Looking(Watch):
+    """A watch whose looks are asked for one by one; `held` is what the recorder was told."""
+
+    def __init__(self, limit: int) -> None:
+        self.held: list[bool] = []
+        self._recorder = cast("Any", SimpleNamespace(hold=lambda *, holding: self.held.append(holding)))
+        self._telemetry = Telemetry()
+        self._outbox_limit = limit
+        self._held = False
+        self._group = "group"
+
+    def _tell(self, what: Callable[..., object], *arguments: object) -> None:
+        what(*arguments)
+
+
+def test_recording_that_was_held_goes_on_once_the_relay_has_made_some_way(
+    database_url: str, waiting: list[int]
+) -> None:
+    looking = Looking(100)
+    waiting += reversed([100, 101, 100, 91, 90, 100, 101])
+    with transaction(connector(database_url, name="watch")) as cursor:
+        while waiting:
+            looking._look_at_outbox(cursor)
+    assert looking.held == [False, True, True, True, False, False, True]
 
 
 class Unchanged:
@@ -45,8 +87,8 @@ def test_a_specialization_that_the_academy_adds_may_be_named_from_then_on(databa
         telemetry = Telemetry()
         recorder = Recorder(NothingToRecord, lambda _partitions, _generation: {}, Bounds(), telemetry)
         logs = cast("Any", Unchanged())
-        watch = Watch(connect, "group", logs, recorder, telemetry, outbox_limit=10, log_ids={})
-        watch.start()
+        looking = Watch(connect, "group", logs, recorder, telemetry, outbox_limit=10, log_ids={})
+        looking.start()
         try:
             while "PLAYER" not in recorder.specializations:  # noqa: ASYNC110  a thread looks
                 await asyncio.sleep(0.01)
@@ -56,9 +98,35 @@ def test_a_specialization_that_the_academy_adds_may_be_named_from_then_on(databa
             while "GOALKEEPER" not in recorder.specializations:  # noqa: ASYNC110  a thread looks
                 await asyncio.sleep(0.01)
         finally:
-            watch.stop()
+            looking.stop()
 
     asyncio.run(asyncio.wait_for(watched(), 60))
+
+
+def test_what_only_the_tables_show_is_told_while_a_worker_runs(database_url: str) -> None:
+    connect = connector(database_url, name="watch")
+    with transaction(connect) as cursor:
+        cursor.execute(ADD_DEAD_LETTER)
+
+    def alerts() -> list[tuple[str]]:
+        with transaction(connect) as cursor:
+            cursor.execute("SELECT kind FROM reward_alerts WHERE status = 'firing'")
+            return cursor.fetchall()
+
+    async def watched() -> None:
+        telemetry = Telemetry()
+        recorder = Recorder(NothingToRecord, lambda _partitions, _generation: {}, Bounds(), telemetry)
+        logs = cast("Any", Unchanged())
+        looking = Watch(connect, "group", logs, recorder, telemetry, outbox_limit=10, log_ids={})
+        looking.start()
+        try:
+            while not alerts():  # noqa: ASYNC110  a thread looks
+                await asyncio.sleep(0.05)
+        finally:
+            looking.stop()
+
+    asyncio.run(asyncio.wait_for(watched(), 60))
+    assert alerts() == [("OPS-02",)]
 
 
 def test_a_topic_that_is_another_one_by_now_makes_the_worker_join_again(stage: Stage) -> None:
@@ -70,12 +138,12 @@ def test_a_topic_that_is_another_one_by_now_makes_the_worker_join_again(stage: S
         telemetry = Telemetry()
         recorder = Recorder(NothingToRecord, lambda _partitions, _generation: {}, Bounds(), telemetry)
         known = logs.identify([SESSION_ATTENDANCE]) | {SESSION_ATTENDANCE: "cluster/deleted"}
-        watch = Watch(connect, "group", logs, recorder, telemetry, outbox_limit=10, log_ids=known)
-        watch.start()
+        looking = Watch(connect, "group", logs, recorder, telemetry, outbox_limit=10, log_ids=known)
+        looking.start()
         try:
             return await asyncio.wait_for(recorder.failure, 60)
         finally:
-            watch.stop()
+            looking.stop()
 
     reason = asyncio.run(watched())
     assert isinstance(reason, Rejoin)

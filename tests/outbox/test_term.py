@@ -1,18 +1,20 @@
-"""How a relay leaves: what is in flight counts if it arrives in time, and what a lost connection leaves is not sent."""
+"""A relay's term, with a producer that is slow: what is in flight is bounded, counts if it arrives, and ends with the term."""
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from datetime import UTC, datetime
 from typing import Any, cast
 
 import psycopg2
 import pytest
-from confluent_kafka import KafkaError
+from confluent_kafka import KafkaError, KafkaException
 from msgspec import Raw
 from psycopg2.extensions import connection as Connection
+from psycopg2.extensions import cursor as Cursor
 
 from sinks import outbox
+from sinks.dead_letters import DeadLetter
 from sinks.outbox import OutboxMessage
 from streams import relay
 from streams.relay import RelayCounts, _Term
@@ -31,29 +33,29 @@ class Queue:
 
     def __init__(self, on_poll: Callable[[], None]) -> None:
         self._on_poll = on_poll
-        self._answers: list[Callable[[KafkaError | None, None], None]] = []
+        self.answers: list[Callable[[KafkaError | None, None], None]] = []
         self.sent = 0
         self.polls = 0
 
     def produce(self, *_record: object, on_delivery: Callable[[KafkaError | None, None], None], **_: object) -> None:
-        self._answers.append(on_delivery)
+        self.answers.append(on_delivery)
 
     def poll(self, _seconds: float) -> int:
         self.polls += 1
-        if self._answers:
+        if self.answers:
             self._on_poll()
         assert self.polls < PATIENCE, "it waits for ever"
         return 0
 
     def flush(self, _seconds: float) -> int:
-        answers, self._answers = self._answers, []
+        answers, self.answers = self.answers, []
         self.sent += len(answers)
         for answer in answers:
             answer(None, None)
         return 0
 
     def purge(self, **_: object) -> None:
-        answers, self._answers = self._answers, []
+        answers, self.answers = self.answers, []
         for answer in answers:
             answer(KafkaError(KafkaError._PURGE_QUEUE), None)
 
@@ -98,3 +100,50 @@ def test_without_its_connection_a_relay_ends_and_sends_nothing_more(
     with pytest.raises(psycopg2.Error):
         serve(connection, producer, threading.Event())
     assert producer.sent == 0
+
+
+def test_only_so_many_messages_are_in_flight(connection: Connection, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(relay, "MAX_MESSAGES_IN_FLIGHT", len(MESSAGES))
+    monkeypatch.setattr(relay, "ROWS_AT_ONCE", 1)
+    stopping = threading.Event()
+    with connection.cursor() as cursor:
+        outbox.write_messages(cursor, MESSAGES)
+    waiting: list[int] = []
+
+    def look() -> None:
+        waiting.append(len(producer.answers))
+        if len(waiting) == 5:
+            stopping.set()
+
+    producer = Queue(on_poll=look)
+    serve(connection, producer, stopping)
+    assert waiting == [len(MESSAGES)] * 5
+
+
+def test_an_error_after_which_the_producer_is_of_no_use_ends_the_term(connection: Connection) -> None:
+    def fail() -> None:
+        producer.answers.pop()(KafkaError(KafkaError._FENCED, fatal=True), None)
+
+    producer = Queue(on_poll=fail)
+    with pytest.raises(KafkaException):
+        serve(connection, producer, threading.Event())
+
+
+def test_dead_letters_are_read_a_few_at_a_time(connection: Connection, monkeypatch: pytest.MonkeyPatch) -> None:
+    read: list[int] = []
+
+    def fetch(_cursor: Cursor, ids: Sequence[int]) -> dict[int, DeadLetter]:
+        read.append(len(ids))
+        return {}
+
+    monkeypatch.setattr(relay, "fetch_dead_letters", fetch)
+    monkeypatch.setattr(relay, "LETTERS_AT_ONCE", 2)
+    letters = [
+        (1, OutboxMessage(topic="dlq", id=f"dead-letter:{number}", type="test.v1", time=AT, dead_letter=number))
+        for number in range(1, 6)
+    ]
+    with connection.cursor() as cursor:
+        outbox.write_messages(cursor, letters)
+    stopping = threading.Event()
+    serve(connection, Queue(on_poll=stopping.set), stopping)
+    assert read == [2, 2, 1]
