@@ -8,14 +8,17 @@ from typing import Any
 
 import psycopg2
 import pytest
+from msgspec import structs
 from psycopg2.extensions import connection as Connection
 
 from schemas.errors import MustStop
 from schemas.events import SESSION_ATTENDANCE
+from schemas.ruleset import from_canonical_json, load_default, to_canonical_json
+from sinks.batch import Batch, RuleChange
 from sinks.database import Timeouts, Verdict, classify, connector
 from sinks.ledger import Identity, Ledger, RetryPolicy
 from streams import rules
-from tests.oracle.academy_log import GROUP, OWNER, Academy, presence
+from tests.oracle.academy_log import GROUP, OWNER, Academy, presence, record
 from tests.services.databases import cloned
 from tests.services.run import Service
 
@@ -308,6 +311,20 @@ def test_values_and_constraints_that_an_event_violates_are_that_events_fault(str
     struggle.academy.tell(SESSION_ATTENDANCE, presence(78, int(code, 36)))
     assert struggle.dead_letters() == [(78, "refused_by_database", f"SQLSTATE {code}")]
     assert (struggle.retried, struggle.differences()) == ([], 0)
+
+
+def test_an_adjustment_that_the_database_refuses_is_nobodys_fault_and_stops(struggle: Struggle) -> None:
+    academy = struggle.academy
+    academy.tell(SESSION_ATTENDANCE, presence(79, 18))
+    default = load_default()
+    present = default.content.attendance["present"]
+    statuses = {**default.content.attendance, "present": structs.replace(present, xp=present.xp + 5)}
+    generous = from_canonical_json(to_canonical_json(structs.replace(default.content, attendance=statuses)))
+    refuse(struggle, 79, "22003")
+    again = academy.delivery(record(SESSION_ATTENDANCE, 0, presence(79, 18)))
+    with pytest.raises(MustStop, match="refuses an adjustment"):
+        academy.ledger.record(Batch([again], rule_change=RuleChange("0" * 8, generous, allow_decrease=False)))
+    assert struggle.dead_letters() == []
 
 
 def test_an_event_that_the_database_refuses_in_a_batch_of_4000_is_a_dead_letter_alone(struggle: Struggle) -> None:

@@ -6,6 +6,7 @@ import psycopg2
 import pytest
 
 from schemas.events import CREDIT_TRANSFERS, LEVEL_COMMANDS
+from sinks.ledger import sources
 from tests.oracle.academy_log import Academy, command, transfer
 
 SENDER, RECEIVER, STRANGER = 1, 2, 3
@@ -43,3 +44,13 @@ def test_a_refused_command_creates_nobody_and_neither_does_one_in_conflict_with_
     assert users(academy) == []
     academy.tell(LEVEL_COMMANDS, command(STRANGER, "d", xp_change=5), command(STRANGER, "c", xp_change=7))
     assert users(academy) == [STRANGER]
+
+
+def test_of_tournaments_and_sessions_that_are_known_only_so_many_are_remembered(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(sources, "MAX_KNOWN", 3)
+    known = sources.KnownSources()
+    for tournament in range(10):
+        known.remember(sources.Sources(tournaments={tournament}))
+        assert len(known._tournaments) <= 3
