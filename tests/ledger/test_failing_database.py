@@ -146,6 +146,19 @@ def test_what_nobody_foresaw_stops_with_nothing_written(struggle: Struggle) -> N
     assert (struggle.retried, struggle.differences()) == ([], 0)
 
 
+@pytest.mark.parametrize(
+    ("error", "verdict"),
+    [
+        (psycopg2.OperationalError("server closed the connection unexpectedly"), Verdict.RETRY),
+        (psycopg2.InterfaceError("connection already closed"), Verdict.RETRY),
+        (psycopg2.ProgrammingError("can't adapt type 'object'"), Verdict.STOP),
+        (psycopg2.DataError("a mistake of ours"), Verdict.STOP),
+    ],
+)
+def test_without_a_sqlstate_only_a_lost_connection_is_tried_again(error: psycopg2.Error, verdict: Verdict) -> None:
+    assert classify(error) is verdict
+
+
 class LosesAnAnswer(Connection):
     """A connection that breaks as it commits what it wrote: before Postgres hears of it, or before we hear the answer."""
 

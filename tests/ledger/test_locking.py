@@ -9,14 +9,17 @@ from typing import Any
 
 import psycopg2
 import pytest
+from msgspec import structs
 from psycopg2.extensions import connection as Connection
 from psycopg2.extensions import cursor as Cursor
 
 from schemas.events import SESSION_ATTENDANCE, TOURNAMENT_RESULTS, TOURNAMENT_ROSTERS
+from schemas.ruleset import from_canonical_json, load_default, to_canonical_json
 from schemas.settings import Settings
-from sinks.batch import Batch, Claim
-from sinks.database import connector
+from sinks.batch import Batch, Checkpoint, Claim
+from sinks.database import connector, transaction
 from sinks.ledger import Identity, Ledger, RetryPolicy, ledger
+from sinks.ruleset_store import publish_ruleset
 from streams import rules
 from tests.oracle.academy_log import AT, GROUP, OWNER, Academy, presence, record, result
 
@@ -175,6 +178,14 @@ def test_halves_of_a_batch_claim_up_to_and_from_where_they_part(academy: Academy
     ]
 
 
+def test_only_the_second_half_says_how_far_a_replay_has_come(academy: Academy) -> None:
+    told = [academy.delivery(record(SESSION_ATTENDANCE, offset, presence(1, offset))) for offset in (5, 7)]
+    reached = Checkpoint("a-run", {"session-attendance/0": 8})
+    first, second = ledger._halves(Batch(told, checkpoint=reached))
+    assert first.checkpoint == replace(reached, next_offsets={})
+    assert second.checkpoint == reached
+
+
 class Clock:
     """A clock that only pausing moves."""
 
@@ -217,3 +228,18 @@ def test_an_outage_of_30_seconds_is_within_the_patience_that_a_worker_has_by_def
     assert 30 <= clock.now < 30 + settings.retry_longest_seconds
     assert len(clock.pauses) < 30, "longer and longer, up to a bound"
     assert academy.verify().differences == []
+
+
+def test_a_ruleset_that_was_published_decides_within_a_second(
+    academy: Academy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock, default = Clock(), load_default().content
+    monkeypatch.setattr(ledger, "time", clock)
+    academy.tell(SESSION_ATTENDANCE, presence(1, 10))
+    renamed = from_canonical_json(to_canonical_json(structs.replace(default, name="renamed")))
+    with transaction(connector(academy.url, name="publishing")) as cursor:
+        publish_ruleset(cursor, renamed, "ada")
+    clock.now += 1.01
+    academy.tell(SESSION_ATTENDANCE, presence(1, 11))
+    found = query(academy, f"SELECT ruleset = '{renamed.hash}' FROM reward_receipts ORDER BY seq")
+    assert found == [(False,), (True,)]
