@@ -2,7 +2,7 @@
 
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import closing
+from contextlib import ExitStack, closing
 from time import monotonic, sleep
 from typing import Any
 
@@ -283,28 +283,21 @@ def test_rows_are_locked_users_ascending_then_progress_then_licenses(struggle: S
         )
         return [user_id for (user_id,) in rows]
 
-    def seen() -> tuple[list[int], list[int], list[int]]:
-        return (
-            free("users", "id"),
-            free("specialization_progress", "student_id"),
-            free("user_licenses", "user_id"),
-        )
-
+    tables = (("users", "id"), ("specialization_progress", "student_id"), ("user_licenses", "user_id"))
     found = []
-    with closing(psycopg2.connect(academy.url)) as users, closing(psycopg2.connect(academy.url)) as progress:
-        users.cursor().execute("SELECT 1 FROM users WHERE id = 45 FOR UPDATE")
-        progress.cursor().execute("SELECT 1 FROM specialization_progress WHERE student_id = 45 FOR UPDATE")
+    with ExitStack() as stack:
+        holders = [stack.enter_context(closing(psycopg2.connect(academy.url))) for _ in tables]
+        for holder, (table, user) in zip(holders, tables, strict=True):
+            holder.cursor().execute(f"SELECT 1 FROM {table} WHERE {user} = 45 FOR UPDATE")
         recording.start()
-        struggle.until_somebody_waits()
-        found.append(seen())
-        users.rollback()
-        # Our look at the users' rows waits for none, so whoever waits next is the ledger, for the progress.
-        until(lambda: not free("users", "id"))
-        struggle.until_somebody_waits()
-        found.append(seen())
-        progress.rollback()
+        for holder, (table, user) in zip(holders, tables, strict=True):
+            # Our look at rows waits for none, so whoever waits is the ledger, for the row that is held there.
+            until(lambda table=table, user=user: 49 in free(table, user) and 41 not in free(table, user))
+            struggle.until_somebody_waits()
+            found.append([free(*each) for each in tables])
+            holder.rollback()
         recording.join(PATIENCE_SECONDS)
-    assert found == [([49], [41, 49], [41, 45, 49]), ([], [49], [41, 45, 49])]
+    assert found == [[[49], [41, 49], [41, 49]], [[], [49], [41, 49]], [[], [], [49]]]
     assert (struggle.dead_letters(), struggle.differences()) == ([], 0)
 
 
