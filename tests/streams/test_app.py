@@ -44,6 +44,7 @@ async def make_consumer() -> AIOKafkaConsumer:
     thread = cast("Consumer", (await build()).consumer)._thread
     client = thread._create_worker_consumer(cast("Any", None))
     await client.stop()
+    thread.thread_loop.close()
     return client
 
 
