@@ -60,6 +60,20 @@ def test_a_roster_gives_way_to_a_later_one_that_says_something_else(academy: Aca
     assert stands(academy, LATER) == [(7, [1, 3], True, 7)]
 
 
+def test_a_tournament_whose_rewards_were_distributed_stays_so_when_a_later_roster_comes(academy: Academy) -> None:
+    status = "SELECT tournament_status FROM semesters WHERE id = 10"
+    with closing(psycopg2.connect(academy.url)) as connection, connection.cursor() as cursor:
+        connection.autocommit = True
+        deliver(academy, roster(5))
+        cursor.execute(status)
+        assert cursor.fetchone() == ("COMPLETED",)
+        cursor.execute("UPDATE semesters SET tournament_status = 'REWARDS_DISTRIBUTED' WHERE id = 10")
+        deliver(academy, roster(5), roster(7, LATER))
+        cursor.execute(status)
+        assert cursor.fetchone() == ("REWARDS_DISTRIBUTED",)
+    assert stands(academy, LATER) == [(7, None, True, 7)]
+
+
 def test_rosters_that_come_again_wait_for_nobody_who_holds_theirs(academy: Academy) -> None:
     deliver(academy, *ROSTERS)
     with closing(psycopg2.connect(academy.url)) as rival, rival.cursor() as cursor:
