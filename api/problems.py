@@ -9,12 +9,11 @@ import structlog
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from msgspec import json
-from psycopg2 import errors
 from starlette.exceptions import HTTPException
 
 from api.pool import Busy
 from schemas.errors import DatabaseUnavailable, MustStop
-from sinks.database import Verdict, classify
+from sinks.database import NOT_MIGRATED, Verdict, classify
 
 MEDIA_TYPE: Final = "application/problem+json"
 
@@ -105,9 +104,6 @@ def unforeseen() -> Problem:
 
 FORESEEN: Final = (Problem, RequestValidationError, HTTPException, psycopg2.Error, MustStop, Busy)
 
-NOT_THERE: Final = (errors.UndefinedTable, errors.UndefinedColumn, errors.UndefinedFunction)
-"""How a statement of ours fails where a migration is missing."""
-
 
 def add_problem_handlers(app: FastAPI, answer: Callable[[Request, Problem], Response]) -> None:
     """Whatever goes wrong in `app` is a problem, answered by `answer`."""
@@ -143,7 +139,7 @@ def _problem_of(request: Request, error: Exception) -> Problem:
             log.warning("cannot serve", path=path, error=str(error))
             return unavailable("cannot serve just now: try again")
     # The ledger says what it met as the cause of its own error.
-    if isinstance(error, NOT_THERE) or isinstance(error.__cause__, NOT_THERE):
+    if isinstance(error, NOT_MIGRATED) or isinstance(error.__cause__, NOT_MIGRATED):
         log.error("the database is not migrated", path=path, error=str(error))
         return not_migrated()
     log.error("a request failed", path=path, error=f"{type(error).__name__}: {error}", exc_info=error)

@@ -165,6 +165,8 @@ def _explained(error: Exception, arguments: Sequence[str]) -> str | None:
     from confluent_kafka import KafkaException  # noqa: PLC0415  `--help` need not wait for it
     from psycopg2 import Error, errors  # noqa: PLC0415
 
+    from sinks.database import NOT_MIGRATED  # noqa: PLC0415
+
     causes = list(_causes(error))
     refused = next((cause for cause in causes if isinstance(cause, errors.InsufficientPrivilege)), None)
     if refused is not None:
@@ -172,9 +174,9 @@ def _explained(error: Exception, arguments: Sequence[str]) -> str | None:
         return f"Postgres does not permit it: {refusal}; it takes a user who is, or was granted, {_role(arguments)}"
     if isinstance(error, LaurelsError):
         return str(error)
+    if isinstance(causes[0], NOT_MIGRATED):
+        return f"this database is not up to date, run `laurels migrate`: {causes[0].diag.message_primary}"
     match causes[0]:
-        case errors.UndefinedTable() | errors.UndefinedColumn() | errors.UndefinedFunction() as stale:
-            return f"this database is not up to date, run `laurels migrate`: {stale.diag.message_primary}"
         case Error(pgcode=None) as lost:
             return f"Postgres cannot be reached: {lost}"
         case Error() as other:

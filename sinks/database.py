@@ -8,6 +8,7 @@ from typing import Final
 
 import msgspec
 import psycopg2
+from psycopg2 import errors
 from psycopg2.extensions import connection as Connection
 from psycopg2.extensions import cursor as Cursor
 from psycopg2.extras import register_default_jsonb
@@ -17,6 +18,9 @@ Connect = Callable[[], Connection]
 _RETRY_CLASSES: Final = frozenset({"08", "40", "53", "55", "57", "58"})
 _RETRY_STATES: Final = frozenset({"25P03", "25006"})
 _EVENT_CLASSES: Final = frozenset({"22", "23"})
+
+NOT_MIGRATED: Final = (errors.UndefinedTable, errors.UndefinedColumn, errors.UndefinedFunction)
+"""How a statement of ours fails where a migration is missing."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

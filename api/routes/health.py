@@ -12,8 +12,9 @@ from psycopg2.extensions import cursor as Cursor
 
 from api.models import Check, Readiness, Version
 from api.pool import Busy
-from api.problems import NOT_THERE, not_migrated, unavailable
+from api.problems import not_migrated, unavailable
 from api.service import Service, Serving
+from sinks.database import NOT_MIGRATED
 from sinks.migration import revisions
 
 _MAY_LOOK: Final = "SELECT has_table_privilege('alembic_version', 'SELECT')"
@@ -59,7 +60,7 @@ async def version(service: Serving) -> Version:
 async def _postgres(service: Service) -> Check:
     try:
         ruleset = await service.read(_fetch_ruleset)
-    except NOT_THERE:
+    except NOT_MIGRATED:
         ruleset = None
     except (psycopg2.Error, Busy) as error:
         return Check(name="postgres", ok=False, detail=type(error).__name__)

@@ -32,7 +32,8 @@ Subject = TypeVar("Subject")
 class Table(NamedTuple, Generic[Subject]):
     """How one table is compared: its rows' columns after the first `keys` are values, and the first says whose it is.
 
-    `label` names a row by its keys; `of_users` is whether the first of them is a user. `expect` is asked with a row, or with the keys alone where there is none.
+    `label` names a row by its keys; `of_users` is whether the first of them is a user. `expect` is asked with a row, or
+    with the keys alone where there is none.
     """
 
     name: str
