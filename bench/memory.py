@@ -36,7 +36,7 @@ def measure_memory(run: Run) -> dict[str, object]:
     if len(samples) < FEWEST_SAMPLES:
         raise BenchFailed("too few events to see how memory develops: give --events more")
     growth = mean(samples[-quarter:]) - mean(samples[quarter : 2 * quarter])
-    return {"worker_mib_max": max(samples), "worker_mib_growth": growth}
+    return {"worker_rss_mib_max": max(samples), "worker_mib_growth": growth}
 
 
 def held_mib(pid: int) -> float:

@@ -86,7 +86,7 @@ MEMBERS: Final = (
     "quix_events_per_s",
     "redelivery_events_per_s",
     "latency_ms",
-    "worker_mib_max",
+    "worker_rss_mib_max",
     "worker_mib_growth",
     "preload_events_per_s",
     "preload_ratio",

@@ -65,7 +65,7 @@ TARGETS: Final = (
     Target("season: verify, events/s", lambda members: _season(members, "verify_events_per_s"), 20_000),
     Target("season: replay of everything, rows", lambda members: _season(members, "replay_rows"), 0, at_most=True),
     Target("season: replay of everything / first time", lambda members: _season(members, "replay_ratio"), 3),
-    Target("worker memory, MiB", lambda members: members["worker_mib_max"] + 0, 250, at_most=True),
+    Target("worker memory, MiB", lambda members: members["worker_rss_mib_max"] + 0, 250, at_most=True),
     Target(
         "its growth over the run's second half, MiB", lambda members: members["worker_mib_growth"] + 0, 10, at_most=True
     ),

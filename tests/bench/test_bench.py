@@ -23,7 +23,7 @@ DOCUMENTED = {
     "quix_events_per_s",
     "redelivery_events_per_s",
     "latency_ms",
-    "worker_mib_max",
+    "worker_rss_mib_max",
     "preload_ratio",
     "broker",
     "postgres",
