@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator
 from contextlib import closing
-from typing import Any
 
 import psycopg2
 import pytest
@@ -27,16 +26,10 @@ def poison(detail: str = "poison", timestamp_ms: int | None = NOON_MS) -> Delive
     return Delivery(Refused("undecodable", detail), WHERE, b"", b"1", b"\x00", (), timestamp_ms)
 
 
-def query(academy: Academy, statement: str) -> list[tuple[Any, ...]]:
-    with closing(psycopg2.connect(academy.url)) as connection, connection, connection.cursor() as cursor:
-        cursor.execute(statement)
-        return cursor.fetchall() if cursor.description else []
-
-
 def test_what_is_met_again_is_counted_and_not_announced_again(academy: Academy) -> None:
     for _ in range(2):
         academy.ledger.record(Batch([poison()]))
-    assert query(academy, "SELECT attempts FROM dead_letters") == [(2,)]
+    assert academy.query("SELECT attempts FROM dead_letters") == [(2,)]
     with closing(psycopg2.connect(academy.url)) as connection, connection.cursor() as cursor:
         waiting = [message.topic for row in take(cursor, range(LANES), 100) for message in row.messages]
     assert waiting.count(dead_letter_topic(SESSION_ATTENDANCE)) == 1
@@ -44,18 +37,17 @@ def test_what_is_met_again_is_counted_and_not_announced_again(academy: Academy) 
 
 def test_a_reason_that_quotes_a_nul_is_kept_without_it(academy: Academy) -> None:
     academy.ledger.record(Batch([poison("there is no specialization 'PLA\0YER'")]))
-    assert query(academy, "SELECT detail FROM dead_letters") == [(r"there is no specialization 'PLA\0YER'",)]
+    assert academy.query("SELECT detail FROM dead_letters") == [(r"there is no specialization 'PLA\0YER'",)]
 
 
 @pytest.mark.parametrize("timestamp_ms", [None, -1, -(2**63), 253_402_300_800_000, 2**63 - 1])
 def test_a_timestamp_that_is_no_time_is_left_out(academy: Academy, timestamp_ms: int | None) -> None:
     academy.ledger.record(Batch([poison(timestamp_ms=timestamp_ms)]))
-    assert query(academy, "SELECT produced_at FROM dead_letters") == [(None,)]
+    assert academy.query("SELECT produced_at FROM dead_letters") == [(None,)]
 
 
 def test_a_dead_letter_that_the_database_refuses_is_nobodys_fault_and_stops(academy: Academy) -> None:
-    query(
-        academy,
+    academy.query(
         "CREATE FUNCTION fail() RETURNS trigger LANGUAGE plpgsql AS"
         " $$ BEGIN RAISE EXCEPTION 'never' USING ERRCODE = '22003'; END $$;"
         "CREATE TRIGGER fail BEFORE INSERT ON dead_letters EXECUTE FUNCTION fail()",

@@ -2,9 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import closing
-from typing import Any
 
-import psycopg2
 import pytest
 
 from schemas.events import SESSION_ATTENDANCE, TOURNAMENT_RESULTS
@@ -25,37 +23,31 @@ def academy(legacy_url: str) -> Iterator[Academy]:
         yield academy
 
 
-def query(academy: Academy, statement: str) -> list[tuple[Any, ...]]:
-    with closing(psycopg2.connect(academy.url)) as connection, connection, connection.cursor() as cursor:
-        cursor.execute(statement)
-        return cursor.fetchall()
-
-
 def test_a_correction_of_an_adopted_result_counts_when_ratings_are_made_anew(academy: Academy) -> None:
-    (user, tournament), _ = query(academy, ADOPTED_RESULTS)
+    (user, tournament), _ = academy.query(ADOPTED_RESULTS)
     passing = {"participants": 10, "skills": [{"name": "passing", "performance": 90}]}
     academy.tell(TOURNAMENT_RESULTS, result(user, tournament, 1, revision=2, occurred_at=LATER, **passing))
     # Before the one that is there: the average is made anew from what is recorded.
     academy.tell(TOURNAMENT_RESULTS, result(user, 900_001, 10, occurred_at=LATE, **passing))
     adopted = f"SELECT adopted FROM tournament_participations WHERE user_id = {user} AND semester_id = {tournament}"
-    assert query(academy, adopted) == [(False,)]
+    assert academy.query(adopted) == [(False,)]
     rated = f"SELECT football_skills -> 'passing' ->> 'results' FROM user_licenses WHERE user_id = {user}"
     before = rated.replace("football_skills", "adopted_skills")
-    ((now,), (then,)) = query(academy, f"{rated} AND specialization_type = 'PLAYER'") + query(
-        academy, f"{before} AND specialization_type = 'PLAYER'"
+    ((now,), (then,)) = academy.query(f"{rated} AND specialization_type = 'PLAYER'") + academy.query(
+        f"{before} AND specialization_type = 'PLAYER'"
     )
     assert int(now) == int(then or 0) + 2
     assert academy.verify().differences == []
 
 
 def test_the_first_event_of_an_adopted_source_is_told_from_a_redelivery(academy: Academy) -> None:
-    _, (user, tournament) = query(academy, ADOPTED_RESULTS)
+    _, (user, tournament) = academy.query(ADOPTED_RESULTS)
     for _ in range(2):
         academy.tell(SESSION_ATTENDANCE, presence(user, 900_002))
     remembered = (
         f"SELECT payload_hash IS NULL FROM reward_receipts WHERE event_key = 'tournament_{tournament}_result_{user}'"
     )
-    assert query(academy, remembered) == [(True,)]
+    assert academy.query(remembered) == [(True,)]
     academy.tell(TOURNAMENT_RESULTS, result(user, tournament, 1))
-    assert query(academy, remembered) == [(False,)]
+    assert academy.query(remembered) == [(False,)]
     assert academy.verify().differences == []

@@ -78,9 +78,7 @@ class Struggle:
         )
 
     def query(self, statement: str, *parameters: object) -> list[tuple[Any, ...]]:
-        with closing(psycopg2.connect(self.academy.url)) as connection, connection, connection.cursor() as cursor:
-            cursor.execute(statement, parameters)
-            return cursor.fetchall() if cursor.description else []
+        return self.academy.query(statement, *parameters)
 
     def fail(self, *plpgsql: str) -> None:
         """Have the next statements that write receipts do this first, each one of these."""

@@ -33,21 +33,9 @@ SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_d
 
 
 @pytest.fixture
-def academy(database_url: str) -> Iterator[Academy]:
-    with closing(Academy(database_url)) as academy:
-        yield academy
-
-
-@pytest.fixture
 def rival(database_url: str) -> Iterator[Cursor]:
     with closing(psycopg2.connect(database_url)) as connection, connection.cursor() as cursor:
         yield cursor
-
-
-def query(academy: Academy, statement: str) -> list[tuple[Any, ...]]:
-    with closing(psycopg2.connect(academy.url)) as connection, connection, connection.cursor() as cursor:
-        cursor.execute(statement)
-        return cursor.fetchall()
 
 
 @contextmanager
@@ -56,7 +44,7 @@ def recording(academy: Academy) -> Iterator[None]:
     thread = threading.Thread(target=academy.deliver, name="recording")
     thread.start()
     deadline = monotonic() + PATIENCE_SECONDS
-    while not query(academy, WAITING):
+    while not academy.query(WAITING):
         assert monotonic() < deadline
         sleep(0.01)
     yield
@@ -69,8 +57,8 @@ def test_a_batch_locks_nobody_before_its_positions_are_its_own(academy: Academy,
     academy.publish(SESSION_ATTENDANCE, presence(1, 11), presence(2, 11))
     rival.execute("SELECT 1 FROM partition_positions FOR UPDATE")
     with recording(academy):
-        assert query(academy, "SELECT id FROM users FOR UPDATE SKIP LOCKED") == [(1,)]
-        assert query(academy, "INSERT INTO users (id) VALUES (2) RETURNING id") == [(2,)]
+        assert academy.query("SELECT id FROM users FOR UPDATE SKIP LOCKED") == [(1,)]
+        assert academy.query("INSERT INTO users (id) VALUES (2) RETURNING id") == [(2,)]
         rival.connection.rollback()
     assert academy.verify().differences == []
 
@@ -83,7 +71,7 @@ def test_receipts_are_numbered_once_their_users_are_locked(academy: Academy, riv
         rival.execute("SELECT nextval('reward_receipts_seq')")
         ((meanwhile,),) = rival.fetchall()
         rival.connection.rollback()
-    ((last,),) = query(academy, "SELECT max(seq) FROM reward_receipts")
+    ((last,),) = academy.query("SELECT max(seq) FROM reward_receipts")
     assert last > meanwhile
 
 
@@ -94,7 +82,7 @@ def test_what_a_batch_decides_on_is_read_under_the_users_locks(academy: Academy,
     rival.execute("UPDATE specialization_progress SET completed_sessions = completed_sessions + 5 WHERE student_id = 1")
     with recording(academy):
         rival.connection.commit()
-    assert query(academy, "SELECT completed_sessions FROM specialization_progress") == [(7,)]
+    assert academy.query("SELECT completed_sessions FROM specialization_progress") == [(7,)]
 
 
 def test_nobody_waits_for_a_new_source_while_the_batch_that_needs_it_waits(academy: Academy, rival: Cursor) -> None:
@@ -103,7 +91,7 @@ def test_nobody_waits_for_a_new_source_while_the_batch_that_needs_it_waits(acade
     rival.execute("SELECT 1 FROM users WHERE id = 1 FOR UPDATE")
     make = "INSERT INTO sessions (id, title, held_at) VALUES (11, 'made', now()) RETURNING id"
     with recording(academy):
-        assert query(academy, f"SET lock_timeout = '5s'; {make}") == [(11,)]
+        assert academy.query(f"SET lock_timeout = '5s'; {make}") == [(11,)]
         rival.connection.rollback()
     assert academy.verify().differences == []
 
@@ -163,9 +151,9 @@ def test_what_is_new_is_created_ids_ascending_so_that_two_who_create_it_never_wa
 def test_sessions_that_a_server_lost_by_failing_over_are_created_again(academy: Academy) -> None:
     academy.tell(SESSION_ATTENDANCE, presence(1, 10))
     # Whoever took over had not heard of them yet.
-    query(academy, f"SET session_replication_role = replica; {FORGET_SESSIONS}; {END_OTHER_SESSIONS}")
+    academy.query(f"SET session_replication_role = replica; {FORGET_SESSIONS}; {END_OTHER_SESSIONS}")
     academy.tell(SESSION_ATTENDANCE, presence(2, 10))
-    assert query(academy, "SELECT id FROM sessions") == [(10,)]
+    assert academy.query("SELECT id FROM sessions") == [(10,)]
 
 
 def test_halves_of_a_batch_claim_up_to_and_from_where_they_part(academy: Academy) -> None:
@@ -241,5 +229,5 @@ def test_a_ruleset_that_was_published_decides_within_a_second(
         publish_ruleset(cursor, renamed, "ada")
     clock.now += 1.01
     academy.tell(SESSION_ATTENDANCE, presence(1, 11))
-    found = query(academy, f"SELECT ruleset = '{renamed.hash}' FROM reward_receipts ORDER BY seq")
+    found = academy.query(f"SELECT ruleset = '{renamed.hash}' FROM reward_receipts ORDER BY seq")
     assert found == [(False,), (True,)]

@@ -1,26 +1,7 @@
 """What corrections and late results leave in the rows that they change."""
 
-from collections.abc import Iterator
-from contextlib import closing
-from typing import Any
-
-import psycopg2
-import pytest
-
 from schemas.events import SESSION_ATTENDANCE, TOURNAMENT_RESULTS
 from tests.oracle.academy_log import Academy, presence, result
-
-
-@pytest.fixture
-def academy(database_url: str) -> Iterator[Academy]:
-    with closing(Academy(database_url)) as academy:
-        yield academy
-
-
-def query(academy: Academy, statement: str) -> list[tuple[Any, ...]]:
-    with closing(psycopg2.connect(academy.url)) as connection, connection, connection.cursor() as cursor:
-        cursor.execute(statement)
-        return cursor.fetchall()
 
 
 def test_a_corrected_attendance_says_what_the_correction_says(academy: Academy) -> None:
@@ -28,13 +9,12 @@ def test_a_corrected_attendance_says_what_the_correction_says(academy: Academy) 
     second = {"minutes": 45, "theory_hours": 0, "practice_hours": 1, "skills": [{"name": "speed"}]}
     academy.tell(SESSION_ATTENDANCE, presence(1, 10, **first))
     academy.tell(SESSION_ATTENDANCE, presence(1, 10, revision=2, occurred_at="2026-02-01T10:00:00Z", **second))
-    found = query(
-        academy,
+    found = academy.query(
         "SELECT minutes, theory_hours, practice_hours, skills, occurred_at::date::text FROM session_attendances",
     )
     assert found == [(45, 0, 1, [{"name": "speed", "performance": None}], "2026-02-01")]
     academy.tell(SESSION_ATTENDANCE, presence(1, 10, status="withdrawn", revision=3))
-    assert query(academy, "SELECT status, revision FROM session_attendances") == [("withdrawn", 3)]
+    assert academy.query("SELECT status, revision FROM session_attendances") == [("withdrawn", 3)]
     assert academy.verify().differences == []
 
 
@@ -44,5 +24,5 @@ def test_a_result_that_comes_late_counts_where_it_belongs(academy: Academy) -> N
         skills = [{"name": "passing", "performance": 10 * placement}]
         when = f"2026-02-{day:02}T10:00:00Z"
         academy.tell(TOURNAMENT_RESULTS, result(1, day, placement, participants=10, skills=skills, occurred_at=when))
-    assert query(academy, "SELECT rated_tournament_id FROM user_licenses") == [(20,)]
+    assert academy.query("SELECT rated_tournament_id FROM user_licenses") == [(20,)]
     assert academy.verify().differences == []

@@ -1,20 +1,12 @@
 """What a batch has to tell leaves with it: entries, dead letters and alerts stand in the outbox once it is committed."""
 
-from collections.abc import Iterator
 from contextlib import closing
 
 import psycopg2
-import pytest
 
 from schemas.events import REWARD_ALERTS, REWARD_ENTRIES, TOURNAMENT_RESULTS, dead_letter_topic
 from sinks.outbox import LANES, OutboxMessage, take
 from tests.oracle.academy_log import Academy, result
-
-
-@pytest.fixture
-def academy(database_url: str) -> Iterator[Academy]:
-    with closing(Academy(database_url)) as academy:
-        yield academy
 
 
 def leaving(academy: Academy) -> list[OutboxMessage]:

@@ -1,8 +1,5 @@
 """A user comes to be with the first event that has an effect, and by no other."""
 
-from collections.abc import Iterator
-
-import psycopg2
 import pytest
 
 from schemas.events import CREDIT_TRANSFERS, LEVEL_COMMANDS
@@ -13,19 +10,8 @@ SENDER, RECEIVER, STRANGER = 1, 2, 3
 ALL_AT_ONCE, ONE_BY_ONE = 10, 1
 
 
-@pytest.fixture
-def academy(database_url: str) -> Iterator[Academy]:
-    academy = Academy(database_url)
-    yield academy
-    academy.close()
-
-
 def users(academy: Academy) -> list[int]:
-    with psycopg2.connect(academy.url) as connection, connection.cursor() as cursor:
-        cursor.execute("SELECT id FROM users ORDER BY id")
-        found = [user_id for (user_id,) in cursor.fetchall()]
-    connection.close()
-    return found
+    return [user_id for (user_id,) in academy.query("SELECT id FROM users ORDER BY id")]
 
 
 @pytest.mark.parametrize("most", [ALL_AT_ONCE, ONE_BY_ONE])

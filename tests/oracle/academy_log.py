@@ -238,6 +238,12 @@ class Academy:
         with closing(snapshot.digests()) as digests:
             return agree(proofs, snapshot, digests)
 
+    def query(self, statement: str, *parameters: object) -> list[tuple[Any, ...]]:
+        """What the statement finds, or does, in a transaction of its own."""
+        with closing(psycopg2.connect(self.url)) as connection, connection, connection.cursor() as cursor:
+            cursor.execute(statement, parameters or None)
+            return cursor.fetchall() if cursor.description else []
+
     def tamper(self, *statements: str) -> None:
         """Change the database as only its owner can: with every trigger of ours taken off."""
         with psycopg2.connect(self.url) as connection, connection.cursor() as cursor:

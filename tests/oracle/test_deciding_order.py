@@ -3,7 +3,6 @@
 from collections.abc import Iterator
 from typing import Any
 
-import psycopg2
 import pytest
 
 from schemas.events import CREDIT_TRANSFERS, TOURNAMENT_RESULTS
@@ -19,12 +18,6 @@ def academy(database_url: str) -> Iterator[Academy]:
     academy.close()
 
 
-def query(academy: Academy, statement: str) -> list[Any]:
-    with psycopg2.connect(academy.url) as connection, connection.cursor() as cursor:
-        cursor.execute(statement)
-        return cursor.fetchall()
-
-
 def test_receipts_are_numbered_user_by_user_and_each_users_in_the_order_delivered(academy: Academy) -> None:
     academy.tell(
         TOURNAMENT_RESULTS,
@@ -34,7 +27,7 @@ def test_receipts_are_numbered_user_by_user_and_each_users_in_the_order_delivere
         result(1, 10, 3, revision=2),
         result(2, 9, 1),
     )
-    assert query(academy, "SELECT user_id, event_key FROM reward_receipts ORDER BY seq") == [
+    assert academy.query("SELECT user_id, event_key FROM reward_receipts ORDER BY seq") == [
         (1, "tournament_10_result_1"),
         (1, "tournament_10_result_1_r2"),
         (2, "tournament_10_result_2"),
@@ -66,7 +59,7 @@ def test_decisions_are_told_in_the_order_of_the_deliveries(academy: Academy) -> 
 def test_transfers_are_decided_in_the_order_delivered_whoever_sends_them(academy: Academy) -> None:
     academy.tell(TOURNAMENT_RESULTS, result(9, 10, 1))
     academy.tell(CREDIT_TRANSFERS, transfer(9, 1, 50, "a"), transfer(1, 2, 50, "b"))
-    assert query(academy, "SELECT sender_id, status FROM credit_transfers ORDER BY receipt_seq") == [
+    assert academy.query("SELECT sender_id, status FROM credit_transfers ORDER BY receipt_seq") == [
         (9, "COMPLETED"),
         (1, "COMPLETED"),
     ]
