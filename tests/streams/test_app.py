@@ -11,25 +11,11 @@ from schemas.events import EVENT_TOPICS
 from schemas.settings import Settings
 from streams.app import App, build_app
 from streams.consumer import Consumer
-from streams.crew import Bounds
-from streams.intake import Gathered
-from streams.recorder import Recorder
-from streams.telemetry import Telemetry
-
-
-class NoLedger:
-    """Where nothing is recorded."""
-
-    def record(self, gathered: Gathered) -> object:
-        raise AssertionError(gathered)
-
-    def close(self) -> None:
-        """Hold nothing."""
+from tests.streams.idle import idle_recorder
 
 
 async def build() -> App:
-    recorder = Recorder(NoLedger, lambda _partitions, _generation: {}, Bounds(), Telemetry())
-    return build_app(Settings(kafka="nowhere:9092", topic_prefix="dev-"), recorder)
+    return build_app(Settings(kafka="nowhere:9092", topic_prefix="dev-"), idle_recorder())
 
 
 def test_faust_makes_no_topic_and_begins_no_failed_agent_again() -> None:

@@ -1,22 +1,21 @@
 """What a worker hears of although no topic brings it."""
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
 
 from schemas.events import SESSION_ATTENDANCE
-from sinks.batch import Recorded
-from sinks.database import connector, transaction
+from sinks.database import Connect, connector, transaction
 from streams import watch
-from streams.crew import Bounds
-from streams.intake import Gathered
 from streams.logs import Logs
 from streams.recorder import Recorder
 from streams.telemetry import Telemetry
 from streams.watch import Rejoin, Watch
+from tests.streams.idle import idle_recorder
 from tests.streams.stage import Stage
 
 ADD_GOALKEEPERS = """
@@ -27,16 +26,6 @@ ADD_DEAD_LETTER = """
 INSERT INTO dead_letters (topic, log_id, partition, "offset", reason, detail, headers)
 VALUES ('session-attendance', 'cluster/topic', 0, 0, 'undecodable', 'poison', '[]')
 """
-
-
-class NothingToRecord:
-    """A ledger for a recorder that is given nothing."""
-
-    def record(self, gathered: Gathered) -> Recorded:
-        raise AssertionError(gathered)
-
-    def close(self) -> None:
-        """Hold nothing, give nothing back."""
 
 
 @pytest.fixture
@@ -73,6 +62,18 @@ def test_recording_that_was_held_goes_on_once_the_relay_has_made_some_way(
     assert looking.held == [False, True, True, True, False, False, True]
 
 
+@contextmanager
+def watching(connect: Connect, logs: object, log_ids: Mapping[str, str]) -> Iterator[Recorder]:
+    """A recorder that hears of what a watch sees; needs a running event loop."""
+    recorder, telemetry = idle_recorder(), Telemetry()
+    looking = Watch(connect, "group", cast("Any", logs), recorder, telemetry, outbox_limit=10, log_ids=log_ids)
+    looking.start()
+    try:
+        yield recorder
+    finally:
+        looking.stop()
+
+
 class Unchanged:
     """Logs that are what they were."""
 
@@ -84,12 +85,7 @@ def test_a_specialization_that_the_academy_adds_may_be_named_from_then_on(databa
     connect = connector(database_url, name="watch")
 
     async def watched() -> None:
-        telemetry = Telemetry()
-        recorder = Recorder(NothingToRecord, lambda _partitions, _generation: {}, Bounds(), telemetry)
-        logs = cast("Any", Unchanged())
-        looking = Watch(connect, "group", logs, recorder, telemetry, outbox_limit=10, log_ids={})
-        looking.start()
-        try:
+        with watching(connect, Unchanged(), {}) as recorder:
             while "PLAYER" not in recorder.specializations:  # noqa: ASYNC110  a thread looks
                 await asyncio.sleep(0.01)
             assert "GOALKEEPER" not in recorder.specializations
@@ -97,8 +93,6 @@ def test_a_specialization_that_the_academy_adds_may_be_named_from_then_on(databa
                 cursor.execute(ADD_GOALKEEPERS)
             while "GOALKEEPER" not in recorder.specializations:  # noqa: ASYNC110  a thread looks
                 await asyncio.sleep(0.01)
-        finally:
-            looking.stop()
 
     asyncio.run(asyncio.wait_for(watched(), 60))
 
@@ -114,16 +108,9 @@ def test_what_only_the_tables_show_is_told_while_a_worker_runs(database_url: str
             return cursor.fetchall()
 
     async def watched() -> None:
-        telemetry = Telemetry()
-        recorder = Recorder(NothingToRecord, lambda _partitions, _generation: {}, Bounds(), telemetry)
-        logs = cast("Any", Unchanged())
-        looking = Watch(connect, "group", logs, recorder, telemetry, outbox_limit=10, log_ids={})
-        looking.start()
-        try:
+        with watching(connect, Unchanged(), {}):
             while not alerts():  # noqa: ASYNC110  a thread looks
                 await asyncio.sleep(0.05)
-        finally:
-            looking.stop()
 
     asyncio.run(asyncio.wait_for(watched(), 60))
     assert alerts() == [("OPS-02",)]
@@ -132,18 +119,11 @@ def test_what_only_the_tables_show_is_told_while_a_worker_runs(database_url: str
 def test_a_topic_that_is_another_one_by_now_makes_the_worker_join_again(stage: Stage) -> None:
     """The consumer knows topics by name alone, and would read on in the new one at the old one's offset."""
     logs = Logs({"bootstrap.servers": stage.servers}, prefix=stage.namespace)
-    connect = connector(stage.database_url, name="watch")
+    known = logs.identify([SESSION_ATTENDANCE]) | {SESSION_ATTENDANCE: "cluster/deleted"}
 
     async def watched() -> BaseException:
-        telemetry = Telemetry()
-        recorder = Recorder(NothingToRecord, lambda _partitions, _generation: {}, Bounds(), telemetry)
-        known = logs.identify([SESSION_ATTENDANCE]) | {SESSION_ATTENDANCE: "cluster/deleted"}
-        looking = Watch(connect, "group", logs, recorder, telemetry, outbox_limit=10, log_ids=known)
-        looking.start()
-        try:
+        with watching(connector(stage.database_url, name="watch"), logs, known) as recorder:
             return await asyncio.wait_for(recorder.failure, 60)
-        finally:
-            looking.stop()
 
     reason = asyncio.run(watched())
     assert isinstance(reason, Rejoin)
